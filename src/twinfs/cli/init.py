@@ -1,0 +1,76 @@
+"""`twinfs init`."""
+
+from __future__ import annotations
+
+import os
+
+from twinfs.cli.parameters import At, InjectedPaths, Interval
+from twinfs.cli.talk import result, say
+from twinfs.daemon.create import create_volume, name_from_path
+from twinfs.daemon.timing import parse_timing
+from twinfs.model import Mode, VolumeConfig
+
+_DEFAULT_INTERVAL_SECONDS = 5.0
+
+
+def init(
+    primary: str,
+    secondary: str,
+    /,
+    *,
+    name: str | None = None,
+    mode: Mode | None = None,
+    interval: Interval = None,
+    at: At = None,
+    mountpoint: str | None = None,
+    adopt: bool = False,
+    paths: InjectedPaths,
+) -> int:
+    """Make two directories the legs of a new volume.
+
+    Writes a label (.twinfs) into each and the volume's settings; changes no
+    file of yours. With --adopt, a secondary that holds files (a mirror that
+    rsync made) is compared and brought up to date right away; what only it
+    has goes to its quarantine, never away.
+
+    For example:
+
+        twinfs init /mnt/hd1 /mnt/hd1_mirror --name photos
+        twinfs init /mnt/hd1 /mnt/hd1_mirror --name photos --adopt --at 03:30
+
+    Parameters
+    ----------
+    primary
+        The directory with your files, or an empty one.
+    secondary
+        The directory that mirrors it, on another disk.
+    name
+        What to call the volume; else the last part of the primary's path.
+    mode
+        When the secondary gets a change: sync, before the caller is answered, or batched. Batched
+        when an interval or a time is given, else sync.
+    mountpoint
+        Where the volume is mounted; else over the primary itself.
+    adopt
+        Take over the files that the secondary already holds.
+    """
+    primary, secondary = os.path.abspath(primary), os.path.abspath(secondary)
+    timing = parse_timing(mode, interval, at)
+    settings = VolumeConfig(
+        name=name or name_from_path(primary),
+        volume_id="",
+        primary=primary,
+        secondary=secondary,
+        mode=timing.mode,
+        interval_seconds=timing.interval_seconds or _DEFAULT_INTERVAL_SECONDS,
+        at=timing.at,
+        mountpoint=os.path.abspath(mountpoint) if mountpoint else None,
+    )
+    created = create_volume(paths, settings, adopt=adopt)
+    result(f"volume {created.name} is made; its settings are in {paths.config_file(created.name)}")
+    if adopt:
+        from twinfs.cli.sync import drain_here
+
+        drain_here(paths, created)
+    say(f"next: twinfs mount {created.name}")
+    return 0

@@ -1,0 +1,68 @@
+"""`twinfs`, under each of the names it is called by: find the command, run it, end with its exit code.
+
+Nothing heavy is imported before it is known what for: people and scripts call `status` often.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from twinfs.cli.talk import say
+from twinfs.errors import TwinfsError, UsageError
+
+# What the overview says of each command; a test holds it equal to the first line of its docstring.
+SUMMARIES = {
+    "init": "Make two directories the legs of a new volume.",
+    "mount": "Mount a volume; return when it answers.",
+    "umount": "Unmount a volume and bring its secondary up to date.",
+    "status": "Tell a volume's state, what is exposed, and what to do next.",
+    "sync": "Bring the secondary up to date now, and wait for it.",
+    "mode": "Change when the secondary gets a change: at once, or in batches.",
+    "events": "List what happened to a volume, newest last.",
+    "doctor": "Tell what this machine lacks, and the command that mends it.",
+}
+
+
+def main() -> None:
+    """The console script. mount(8) and umount(8) call it by a link in /sbin that has the helper's name."""
+    match os.path.basename(sys.argv[0]):
+        case "mount.fuse.twinfs":
+            from twinfs.cli import mount_helper
+
+            sys.exit(mount_helper.mount(sys.argv[1:]))
+        case "umount.fuse.twinfs":
+            from twinfs.cli import mount_helper
+
+            sys.exit(mount_helper.umount(sys.argv[1:]))
+        case _:
+            sys.exit(run(sys.argv[1:]))
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command line and return its exit code; the message of a failure goes to stderr."""
+    from cyclopts import CycloptsError
+
+    from twinfs.cli.app import build_app
+
+    is_overview = not any(token in SUMMARIES for token in tokens)
+    app = build_app(with_summaries=is_overview)
+    try:
+        return app.meta(tokens, exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        say(f"twinfs: {error}")
+        return UsageError.exit_code
+    except TwinfsError as error:
+        say(f"twinfs: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has had enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    main()

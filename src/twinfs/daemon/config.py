@@ -1,0 +1,212 @@
+"""A volume's settings on disk: `config_dir/NAME.toml`, strict to read, whole or absent to write."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from twinfs.daemon import toml_text
+from twinfs.daemon.durations import format_interval, parse_interval, parse_time_of_day
+from twinfs.daemon.paths import Paths
+from twinfs.daemon.timing import Timing
+from twinfs.errors import ConfigError, UnknownVolumeError, UsageError
+from twinfs.fsio.durable import replace_file
+from twinfs.model import Mode, VolumeConfig
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.+?)`")
+_FIELD_PATH: Final = re.compile(r"(.*) - at `\$\.(.+)`", re.DOTALL)
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The fields as written. A typo must not silently fall back to a default, so nothing else is let in."""
+
+    volume_id: str
+    primary: str
+    secondary: str
+    name: str | None = None
+    mode: Mode = Mode.SYNC
+    interval: str | int | float = "5s"
+    at: str | None = None
+    mountpoint: str | None = None
+    exclude: tuple[str, ...] = ()
+    delete_excluded: bool = False
+    degraded_start: bool = False
+
+
+def check_name(name: str) -> str:
+    """A volume's name becomes file names and a socket's name: letters, digits, dot, dash, underscore."""
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{name!r} cannot be a volume's name: 1 to 64 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+def list_names(paths: Paths) -> list[str]:
+    """Configured volumes, sorted. A missing directory is an empty one; files of other names are ignored."""
+    if not paths.config_dir.is_dir():
+        return []
+    stems = (entry.stem for entry in paths.config_dir.glob("*.toml"))
+    return sorted(stem for stem in stems if _NAME.fullmatch(stem))
+
+
+def load(paths: Paths, name: str) -> VolumeConfig:
+    """Read one volume's settings. Raises UnknownVolumeError, ConfigError (naming file and field)."""
+    path = paths.config_file(check_name(name))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise _unknown(paths, name) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    return _parse(path, name, text)
+
+
+def save_new(paths: Paths, config: VolumeConfig) -> Path:
+    """Write a new volume's settings; never over existing ones. Returns the file's path."""
+    path = paths.config_file(check_name(config.name))
+    if path.exists():
+        raise UsageError(f"{path} exists: volume {config.name} is configured already")
+    _write(path, toml_text.document(_to_values(config)))
+    return path
+
+
+def require_representable(config: VolumeConfig) -> None:
+    """Raises ConfigError if a setting cannot be written as TOML (a path that is no UTF-8)."""
+    toml_text.document(_to_values(config))
+
+
+def change_mode(paths: Paths, name: str, timing: Timing) -> str:
+    """Rewrite mode, interval and at, keeping the file's comments. Returns the text it had before.
+
+    What is given replaces what was there; an interval and a time of day replace each other,
+    because in batched mode only one of them can be the clock.
+    """
+    load(paths, name)
+    path = paths.config_file(name)
+    before = path.read_text(encoding="utf-8")
+    changes: dict[str, toml_text.TomlValue | None] = {"mode": timing.mode.value}
+    if timing.interval_seconds is not None:
+        changes |= {"interval": format_interval(timing.interval_seconds), "at": None}
+    if timing.at is not None:
+        changes["at"] = timing.at
+    after = toml_text.edit(before, changes)
+    _parse(path, name, after)
+    _write(path, after)
+    return before
+
+
+def restore(paths: Paths, name: str, text: str) -> None:
+    """Put back what `change_mode` returned, when the running daemon refused the change."""
+    _write(paths.config_file(name), text)
+
+
+def require_writable(paths: Paths) -> None:
+    """Fail before anything else is changed if settings could not be written afterwards."""
+    try:
+        paths.config_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{paths.config_dir}: cannot be created: {error.strerror}") from None
+    if not os.access(paths.config_dir, os.W_OK | os.X_OK):
+        raise ConfigError(f"{paths.config_dir}: cannot be written; run as its owner or give --config-dir")
+
+
+def _parse(path: Path, name: str, text: str) -> VolumeConfig:
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    try:
+        read = msgspec.convert(raw, _File)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(str(error))}") from None
+    try:
+        return _to_config(name, read)
+    except UsageError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _explain(message: str) -> str:
+    """msgspec's message with the field first, and for an unknown field the nearest known one."""
+    unknown = _UNKNOWN_FIELD.search(message)
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown[1], _File.__struct_fields__, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_File.__struct_fields__)}"
+        return f"unknown field {unknown[1]!r}{hint}"
+    located = _FIELD_PATH.fullmatch(message)
+    if located is None:
+        return message[0].lower() + message[1:]
+    expected = f" (one of: {', '.join(Mode)})" if located[2] == "mode" else ""
+    return f"field {located[2]!r}: {located[1][0].lower()}{located[1][1:]}{expected}"
+
+
+def _to_config(name: str, read: _File) -> VolumeConfig:
+    if read.name not in (None, name):
+        raise UsageError(f"field 'name' says {read.name!r}, the file's own name {name!r}; make them equal")
+    for field in ("primary", "secondary", "mountpoint"):
+        value = getattr(read, field)
+        if value is not None and not os.path.isabs(value):
+            raise UsageError(f"field {field!r}: {value!r} is not an absolute path")
+    return VolumeConfig(
+        name=name,
+        volume_id=read.volume_id,
+        primary=read.primary,
+        secondary=read.secondary,
+        mode=read.mode,
+        interval_seconds=parse_interval(read.interval),
+        at=None if read.at is None else parse_time_of_day(read.at),
+        mountpoint=read.mountpoint,
+        exclude=read.exclude,
+        delete_excluded=read.delete_excluded,
+        degraded_start=read.degraded_start,
+    )
+
+
+def _to_values(config: VolumeConfig) -> dict[str, toml_text.TomlValue]:
+    """What is written for a new volume: what was chosen, without the optional fields left alone."""
+    values: dict[str, toml_text.TomlValue | None] = {
+        "name": config.name,
+        "volume_id": config.volume_id,
+        "primary": config.primary,
+        "secondary": config.secondary,
+        "mode": config.mode.value,
+        "interval": format_interval(config.interval_seconds),
+        "at": config.at,
+        "mountpoint": config.mountpoint,
+        "exclude": config.exclude or None,
+        "delete_excluded": config.delete_excluded or None,
+        "degraded_start": config.degraded_start or None,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _unknown(paths: Paths, name: str) -> UnknownVolumeError:
+    names = list_names(paths)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    elif names:
+        hint = f"configured: {', '.join(names)}"
+    else:
+        hint = "none is: begin with twinfs init PRIMARY SECONDARY --name NAME"
+    return UnknownVolumeError(f"no volume {name} is configured in {paths.config_dir}; {hint}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            replace_file(directory, os.fsencode(path.name), text.encode(), mode=0o644)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None

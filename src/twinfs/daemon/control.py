@@ -1,0 +1,146 @@
+"""The answering side of the control socket.
+
+Whatever a client sends or fails to read, the volume goes on: junk is answered with an error, a
+client that went away is forgotten, and an unexpected failure of a request is logged and answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+import trio
+
+from twinfs.daemon import protocol, unix_socket
+from twinfs.daemon.feed import ProgressFeed
+from twinfs.daemon.protocol import DoneReply, ErrorReply, Reply, Request
+from twinfs.errors import TwinfsError
+from twinfs.model import Mode, Progress, VolumeStatus
+from twinfs.report.plain_text import readable
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Service(Protocol):
+    """What the daemon does for its clients."""
+
+    @property
+    def ending(self) -> ProgressFeed:
+        """The drain after the unmount, and how the daemon ends."""
+
+    def status(self) -> VolumeStatus: ...
+
+    async def sync(self, on_progress: Callable[[Progress], None]) -> None: ...
+
+    async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
+
+
+class ControlServer:
+    """Serves one volume's socket until cancelled; removes the socket then."""
+
+    def __init__(self, socket_path: Path, service: Service) -> None:
+        self._path = socket_path
+        self._service = service
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen. Started when clients can connect. Raises OSError when the socket cannot be made."""
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(unix_socket.listen(self._path)))
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await trio.serve_listeners(self._talk, [listener], handler_nursery=nursery)
+        finally:
+            self._path.unlink(missing_ok=True)
+
+    async def _talk(self, stream: trio.SocketStream) -> None:
+        """One client, one request after another."""
+        async with stream:
+            lines = _Lines(stream)
+            try:
+                while (line := await lines.next()) is not None:
+                    await self._answer(line, _sender(stream))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                _log.debug("a control client went away")
+            except _LineTooLongError:
+                _log.warning("a control client sent a line of more than %d bytes", protocol.MAX_LINE_BYTES)
+
+    async def _answer(self, line: bytes, send: Callable[[Reply], Awaitable[None]]) -> None:
+        try:
+            request = protocol.decode_request(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            await send(ErrorReply(message=f"not a request: {readable(str(error))}", exit_code=2))
+            return
+        match request:
+            case protocol.SyncRequest():
+                feed = ProgressFeed()
+                # In the server's nursery: a client that leaves does not stop a drain half-way.
+                self._nursery.start_soon(self._sync, feed)
+                await feed.forward(send)
+            case protocol.WaitRequest():
+                await send(protocol.WaitingReply())
+                await self._service.ending.forward(send)
+            case _:
+                await send(await outcome_of(lambda: self._simple(request)))
+
+    async def _simple(self, request: Request) -> Reply:
+        match request:
+            case protocol.SetModeRequest():
+                await self._service.set_mode(request.mode, request.interval_seconds, request.at)
+                return DoneReply()
+            case _:
+                return protocol.StatusReply.from_status(self._service.status())
+
+    async def _sync(self, feed: ProgressFeed) -> None:
+        async def drain() -> DoneReply:
+            await self._service.sync(feed.publish)
+            return DoneReply()
+
+        feed.finish(await outcome_of(drain))
+
+
+async def outcome_of(operation: Callable[[], Awaitable[_T]]) -> _T | ErrorReply:
+    """The operation's reply, or its failure as one. What was not raised on purpose is logged in full."""
+    try:
+        return await operation()
+    except TwinfsError as error:
+        return ErrorReply(message=readable(str(error)), exit_code=error.exit_code)
+    except Exception as error:  # noqa: BLE001  as said below
+        # The boundary of a request: a bug in one must not end the volume that people work on.
+        _log.exception("a control request failed")
+        return ErrorReply(message=f"internal error: {type(error).__name__}: {readable(str(error))}")
+
+
+def _sender(stream: trio.SocketStream) -> Callable[[Reply], Awaitable[None]]:
+    async def send(reply: Reply) -> None:
+        await stream.send_all(protocol.encode(reply))
+
+    return send
+
+
+class _LineTooLongError(Exception):
+    """A client sent no newline for longer than any request is."""
+
+
+class _Lines:
+    """Splits a stream into lines; None at its end. A last line without newline is dropped."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+
+    async def next(self) -> bytes | None:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > protocol.MAX_LINE_BYTES:
+                raise _LineTooLongError
+            chunk = await self._stream.receive_some(4096)
+            if not chunk:
+                return None
+            self._buffer += chunk
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line

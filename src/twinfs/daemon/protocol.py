@@ -1,0 +1,118 @@
+"""What goes over a volume's control socket: one JSON object a line, in both directions.
+
+A request is answered by any number of `progress` lines (sync, wait) and one last line: `status`,
+`done` or `error`. The connection may then carry the next request.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from twinfs.model import LegStatus, Mode, Pending, Progress, ScrubSummary, VolumeState, VolumeStatus
+from twinfs.report.plain_text import readable
+
+MAX_LINE_BYTES = 1 << 16
+
+
+class StatusRequest(msgspec.Struct, tag="status", tag_field="type", frozen=True):
+    """Answered by `status`."""
+
+
+class SyncRequest(msgspec.Struct, tag="sync", tag_field="type", frozen=True):
+    """Drain the log now; progress, then `done` when the secondary holds everything durably."""
+
+
+class SetModeRequest(msgspec.Struct, tag="set_mode", tag_field="type", frozen=True):
+    """Change when the secondary gets a change, from now on; `done`."""
+
+    mode: Mode
+    interval_seconds: float | None = None
+    at: str | None = None
+
+
+class WaitRequest(msgspec.Struct, tag="wait", tag_field="type", frozen=True):
+    """Wait for the daemon to end: `waiting` at once, progress of the drain after the unmount, then `done`."""
+
+
+Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | WaitRequest
+
+
+class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
+    """`VolumeStatus`, field by field: docs/interface.md promises these names."""
+
+    volume: str
+    pid: int | None
+    state: VolumeState
+    mode: Mode
+    mountpoint: str | None
+    legs: tuple[LegStatus, ...]
+    pending: Pending
+    last_scrub: ScrubSummary | None
+    action: str | None
+
+    def to_status(self) -> VolumeStatus:
+        return VolumeStatus(**{field: getattr(self, field) for field in self.__struct_fields__})
+
+    @classmethod
+    def from_status(cls, status: VolumeStatus) -> StatusReply:
+        return cls(**{field: getattr(status, field) for field in cls.__struct_fields__})
+
+
+class ProgressReply(msgspec.Struct, tag="progress", tag_field="type", frozen=True):
+    """Where a long operation is; at most a few a second."""
+
+    step: str
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    current: str
+
+    def to_progress(self) -> Progress:
+        return Progress(**{field: getattr(self, field) for field in self.__struct_fields__})
+
+    @classmethod
+    def from_progress(cls, progress: Progress) -> ProgressReply:
+        values = {field: getattr(progress, field) for field in cls.__struct_fields__}
+        return cls(**(values | {"current": readable(progress.current)}))
+
+
+class WaitingReply(msgspec.Struct, tag="waiting", tag_field="type", frozen=True):
+    """The daemon has noted who waits: an unmount from now on will be reported."""
+
+
+class DoneReply(msgspec.Struct, tag="done", tag_field="type", frozen=True):
+    """The request is fulfilled."""
+
+
+class ErrorReply(msgspec.Struct, tag="error", tag_field="type", frozen=True):
+    """The request failed; the text is for people, the code for the command's exit."""
+
+    message: str
+    exit_code: int = 1
+
+
+Reply: TypeAlias = StatusReply | ProgressReply | WaitingReply | DoneReply | ErrorReply
+
+_encoder = msgspec.json.Encoder()
+_request_decoder = msgspec.json.Decoder(Request)
+_reply_decoder = msgspec.json.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """One line, newline included."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises msgspec.DecodeError (ValidationError among them) on anything that is no request."""
+    request: Request = _request_decoder.decode(line)
+    return request
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Raises msgspec.DecodeError."""
+    reply: Reply = _reply_decoder.decode(line)
+    return reply

@@ -1,0 +1,215 @@
+"""One mounted volume, from its first request to its last.
+
+Order is the feature. Clients are answered from before the mount until after the drain, so that
+whoever asked for the unmount sees how the drain goes. The caller opens the legs before (a volume
+may be mounted over its primary) and holds the volume's lock around all of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+import trio
+
+from twinfs.daemon import mounts
+from twinfs.daemon.control import ControlServer, outcome_of
+from twinfs.daemon.events import EventLog
+from twinfs.daemon.feed import ProgressFeed
+from twinfs.daemon.groups import first_cause
+from twinfs.daemon.notify import notify
+from twinfs.daemon.paths import Paths
+from twinfs.daemon.protocol import DoneReply, ErrorReply
+from twinfs.daemon.request import MountRequest
+from twinfs.errors import BusyError, ControlError, MountError
+from twinfs.model import Mode, Progress, VolumeStatus
+
+_log = logging.getLogger(__name__)
+
+# How long programs with open files have after a lazy unmount before these stop answering.
+_LAZY_GRACE_SECONDS = 10.0
+# How long a client that waits for the end has to read it.
+_FAREWELL_SECONDS = 2.0
+
+
+class Volume(Protocol):
+    """What a supervisor needs of mirror.volume.Volume."""
+
+    on_event: Callable[[str, str], None]
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None: ...
+
+    async def sync(self, on_progress: Callable[[Progress], None] | None = None) -> None: ...
+
+    def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus: ...
+
+    async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
+
+    async def close(self, on_progress: Callable[[Progress], None] | None = None) -> None: ...
+
+
+V = TypeVar("V", bound=Volume)
+_V_contra = TypeVar("_V_contra", bound=Volume, contravariant=True)
+
+
+class Serve(Protocol[_V_contra]):
+    """fuse.session.serve: mounts, answers the kernel, returns at the unmount."""
+
+    async def __call__(
+        self,
+        volume: _V_contra,
+        mountpoint: str,
+        *,
+        fsname: str,
+        allow_other: bool,
+        options: Sequence[str],
+        task_status: trio.TaskStatus[None],
+    ) -> None: ...
+
+
+class Supervisor(Generic[V]):
+    """Runs one opened volume until it is unmounted and drained."""
+
+    def __init__(self, paths: Paths, request: MountRequest, volume: V, serve: Serve[V]) -> None:
+        self._name = request.config.name
+        self._request = request
+        self._volume = volume
+        self._serve = serve
+        self._events = EventLog(paths.events_file(self._name), self._name)
+        self._control = ControlServer(paths.socket(self._name), self)
+        self._is_mounted = False
+        self._unmounted = trio.Event()
+        self._serving = trio.CancelScope()
+        self._draining = trio.CancelScope()
+        self._is_draining = False
+        self.ending = ProgressFeed()
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Mount, serve, drain. Raises what kept the volume from it, ControlError if the drain failed."""
+        self._volume.on_event = self._record
+        failure: Exception | None = None
+        async with trio.open_nursery() as clients:
+            await clients.start(self._control.run)
+            clients.start_soon(self._obey_signals, clients)
+            try:
+                await self._live(on_ready)
+            except Exception as error:  # noqa: BLE001  raised again after the drain
+                # Kept until the drain is over: what people wrote comes first.
+                failure = first_cause(error)
+                self._record("error", str(failure))
+                # A session that failed has left its mount behind, without anyone to answer it.
+                await trio.to_thread.run_sync(mounts.clear_dead, self._request.mountpoint)
+            outcome = await self._drain(failure)
+            with trio.move_on_after(_FAREWELL_SECONDS):
+                await self.ending.everybody_told()
+            clients.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if isinstance(outcome, ErrorReply):
+            raise ControlError(outcome.message)
+
+    def status(self) -> VolumeStatus:
+        mountpoint = self._request.mountpoint if self._is_mounted else None
+        return self._volume.status(pid=os.getpid(), mountpoint=mountpoint)
+
+    async def sync(self, on_progress: Callable[[Progress], None]) -> None:
+        await self._volume.sync(on_progress)
+
+    async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
+        await self._volume.set_mode(mode, interval_seconds, at)
+        self._record("mode_changed", f"mode is {mode} now")
+
+    async def _live(self, on_ready: Callable[[], None]) -> None:
+        """Everything between mount and unmount."""
+        async with trio.open_nursery() as work:
+            await work.start(self._volume.run)
+            await work.start(self._serve_until_unmounted)
+            self._is_mounted = True
+            self._record("mounted", f"at {self._request.mountpoint}")
+            notify("READY=1")
+            on_ready()
+            await self._unmounted.wait()
+            work.cancel_scope.cancel()
+
+    async def _serve_until_unmounted(self, *, task_status: trio.TaskStatus[None]) -> None:
+        request = self._request
+        with self._serving:
+            await self._serve(
+                self._volume,
+                request.mountpoint,
+                fsname=request.fsname,
+                allow_other=request.allow_other,
+                options=request.options,
+                task_status=task_status,
+            )
+        if not self._is_mounted and self._serving.cancelled_caught:
+            raise MountError(f"volume {self._name}: interrupted before it was mounted")
+        self._unmounted.set()
+
+    async def _drain(self, failure: Exception | None) -> DoneReply | ErrorReply:
+        """Bring the secondary up to date and let the legs go; tell everybody who waits for it."""
+        if self._is_mounted:
+            self._record("unmounted", f"from {self._request.mountpoint}")
+        self._is_mounted = False
+        self._is_draining = True
+        notify("STOPPING=1")
+        outcome: DoneReply | ErrorReply = ErrorReply(
+            f"volume {self._name}: interrupted before everything reached the secondary;"
+            f" go on with: twinfs sync {self._name}"
+        )
+        with self._draining:
+            outcome = await outcome_of(self._close)
+        if isinstance(outcome, ErrorReply):
+            self._record("error", outcome.message)
+        elif failure is not None:
+            outcome = ErrorReply(f"volume {self._name} ended: {failure}")
+        self.ending.finish(outcome)
+        return outcome
+
+    async def _close(self) -> DoneReply:
+        await self._volume.close(self.ending.publish)
+        return DoneReply()
+
+    async def _obey_signals(self, nursery: trio.Nursery) -> None:
+        """First signal: unmount and drain. One more while draining: leave the rest for the next start."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                _log.info("received %s", signal.Signals(number).name)
+                if self._is_draining:
+                    self._draining.cancel()
+                else:
+                    nursery.start_soon(self._stop)
+
+    async def _stop(self) -> None:
+        if self._is_mounted:
+            await self._unmount()
+            with trio.move_on_after(_LAZY_GRACE_SECONDS):
+                await self._unmounted.wait()
+        # Also ends a mount that is not there yet, and one whose users do not let go.
+        self._serving.cancel()
+
+    async def _unmount(self) -> None:
+        """In a thread: the kernel may ask us to write back before umount2 returns."""
+        for is_lazy in (False, True):
+            try:
+                await trio.to_thread.run_sync(
+                    partial(mounts.unmount, self._request.mountpoint, lazy=is_lazy), abandon_on_cancel=True
+                )
+                return
+            except BusyError as error:
+                self._record("error", f"{error}; unmounting it lazily")
+            except MountError as error:
+                _log.warning("%s", error)
+                return
+
+    def _record(self, kind: str, message: str) -> None:
+        """One event. A full state disk must not take the volume down with it."""
+        _log.info("%s: %s", kind, message)
+        try:
+            self._events.append(kind, message)
+        except OSError as error:
+            _log.error("an event could not be written: %s", error)

@@ -1,0 +1,73 @@
+"""Every failure twinfs raises on purpose.
+
+The class carries the exit code of the command that ends with it; the message says what, where and
+what next. Errnos for callers of the mounted volume are made in one other place, `fuse/operations.py`.
+
+Exit codes are promised in docs/interface.md: 0 done, 1 failed, 2 usage, 3 degraded, 4 not mounted.
+"""
+
+
+class TwinfsError(Exception):
+    """Base of everything raised on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(TwinfsError):
+    """The command line or the configuration asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A volume's TOML is missing, unreadable or says something unknown."""
+
+
+class UnknownVolumeError(UsageError):
+    """No volume of that name (or mountpoint) is configured."""
+
+
+class NotMountedError(TwinfsError):
+    """The command needs the volume's daemon, and none answers."""
+
+    exit_code = 4
+
+
+class AlreadyMountedError(TwinfsError):
+    """Another daemon serves this volume."""
+
+
+class MountError(TwinfsError):
+    """The kernel or fusermount3 refused the mount, or the daemon died before it answered."""
+
+
+class BusyError(TwinfsError):
+    """A mount cannot be taken down because somebody uses it."""
+
+
+class LegError(TwinfsError):
+    """Base of what can be wrong with a leg's directory or disk."""
+
+
+class LegNotMountedError(LegError):
+    """The directory has no label: the disk is not mounted there, or was never initialised."""
+
+
+class WrongDiskError(LegError):
+    """A label of another volume or leg, or another file system than last time."""
+
+
+class LegInUseError(LegError):
+    """The directory already belongs to a volume, or holds files where none were expected."""
+
+
+class SplitBrainError(LegError):
+    """Each leg was changed without the other."""
+
+
+class StateError(TwinfsError):
+    """The state directory (intent log) cannot be used."""
+
+
+class ControlError(TwinfsError):
+    """The daemon answered a control request with a failure of its own."""

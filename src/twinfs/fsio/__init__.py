@@ -1,0 +1,1 @@
+"""System calls, relative to directory descriptors, synchronous, without policy."""

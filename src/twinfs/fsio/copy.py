@@ -1,0 +1,78 @@
+"""Copying file contents between descriptors, holes kept."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+
+from twinfs.fsio.syscalls import punch_hole
+
+_CHUNK_BYTES = 4 * 1024 * 1024
+
+
+def data_extents(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of [start, end) that hold data, in order; see SEEK_DATA in lseek(2)."""
+    position = start
+    while position < end:
+        try:
+            data = os.lseek(fd, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole to the end of the file
+                return
+            raise
+        if data >= end:
+            return
+        hole = min(os.lseek(fd, data, os.SEEK_HOLE), end)
+        yield data, hole
+        position = hole
+
+
+def copy_range(
+    source_fd: int, destination_fd: int, start: int, end: int, on_bytes: Callable[[int], None] | None = None
+) -> None:
+    """Make [start, end) of the destination read like the source's; holes become holes.
+
+    The destination may hold anything there. A source that shrinks meanwhile ends the copy early:
+    its new size is the caller's to set.
+    """
+    position = start
+    for data, hole in data_extents(source_fd, start, end):
+        _make_hole(destination_fd, position, data)
+        _copy_bytes(source_fd, destination_fd, data, hole, on_bytes)
+        position = hole
+    _make_hole(destination_fd, position, end)
+
+
+def _copy_bytes(
+    source_fd: int, destination_fd: int, start: int, end: int, on_bytes: Callable[[int], None] | None
+) -> None:
+    os.lseek(destination_fd, start, os.SEEK_SET)
+    position = start
+    while position < end:
+        sent = os.sendfile(destination_fd, source_fd, position, min(_CHUNK_BYTES, end - position))
+        if sent == 0:
+            return
+        position += sent
+        if on_bytes is not None:
+            on_bytes(sent)
+
+
+def _make_hole(fd: int, start: int, end: int) -> None:
+    """Zeros in [start, end) of what the file already holds there; beyond its end nothing is needed."""
+    end = min(end, os.fstat(fd).st_size)
+    if start >= end:
+        return
+    try:
+        punch_hole(fd, start, end - start)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        _write_zeros(fd, start, end)
+
+
+def _write_zeros(fd: int, start: int, end: int) -> None:
+    zeros = bytes(min(_CHUNK_BYTES, end - start))
+    position = start
+    while position < end:
+        position += os.pwrite(fd, zeros[: end - position], position)

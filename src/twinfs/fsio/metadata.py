@@ -1,0 +1,87 @@
+"""Owner, mode, times and extended attributes: read from one object, set on another.
+
+Objects are named by a descriptor-relative path string, `/proc/self/fd/N` or `/proc/self/fd/N/name`,
+because xattr calls take no dir_fd. The last component is never followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from functools import partial
+
+_XATTR_ABSENT = (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.EACCES)
+_PRIVILEGED = ("trusted.", "security.")
+
+
+def fd_path(fd: int) -> bytes:
+    """A path that names the open object itself, see proc(5)."""
+    return b"/proc/self/fd/%d" % fd
+
+
+def child_path(dir_fd: int, name: bytes) -> bytes:
+    """A path that names `name` in the open directory, resolved in one step."""
+    return b"/proc/self/fd/%d/%s" % (dir_fd, name)
+
+
+def read_xattrs(path: bytes, *, follow: bool = False) -> dict[str, bytes]:
+    """All extended attributes, ACLs among them; empty where the file system has none."""
+    try:
+        names = os.listxattr(path, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return {}
+        raise
+    found: dict[str, bytes] = {}
+    for name in names:
+        try:
+            found[name] = os.getxattr(path, name, follow_symlinks=follow)
+        except OSError as error:
+            # Removed since it was listed, or readable by a privileged user only (trusted.*).
+            if error.errno not in _XATTR_ABSENT:
+                raise
+    return found
+
+
+def write_xattrs(path: bytes, wanted: dict[str, bytes], *, follow: bool = False) -> None:
+    """Make the object's extended attributes equal to `wanted`, changing only what differs."""
+    present = read_xattrs(path, follow=follow)
+    for name in present.keys() - wanted.keys():
+        _unless_privileged(name, partial(os.removexattr, path, name, follow_symlinks=follow))
+    for name, value in wanted.items():
+        if present.get(name) != value:
+            _unless_privileged(name, partial(os.setxattr, path, name, value, follow_symlinks=follow))
+
+
+def _unless_privileged(name: str, change: Callable[[], None]) -> None:
+    """Run `change`; an ordinary user may lack the right to security labels, which then stay as made."""
+    try:
+        change()
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES) and name.startswith(_PRIVILEGED) and os.geteuid():
+            return
+        raise
+
+
+def copy_metadata(source: bytes, destination: bytes, *, follow: bool = False) -> os.stat_result:
+    """Make owner, mode, xattrs and times of `destination` those of `source`; returns the source's stat.
+
+    The order matters: chown clears set-id bits and capabilities, an ACL sets the group bits of the
+    mode, and everything but utimens moves the ctime only.
+    """
+    wanted = os.stat(source, follow_symlinks=follow)
+    present = os.stat(destination, follow_symlinks=follow)
+    if (wanted.st_uid, wanted.st_gid) != (present.st_uid, present.st_gid):
+        os.chown(destination, wanted.st_uid, wanted.st_gid, follow_symlinks=follow)
+    write_xattrs(destination, read_xattrs(source, follow=follow), follow=follow)
+    if not stat.S_ISLNK(wanted.st_mode):
+        os.chmod(destination, stat.S_IMODE(wanted.st_mode))
+    copy_times(wanted, destination, follow=follow)
+    return wanted
+
+
+def copy_times(wanted: os.stat_result, destination: bytes, *, follow: bool = False) -> None:
+    """Set atime and mtime, to the nanosecond."""
+    os.utime(destination, ns=(wanted.st_atime_ns, wanted.st_mtime_ns), follow_symlinks=follow)

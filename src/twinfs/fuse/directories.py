@@ -1,0 +1,77 @@
+"""Open directories: listing with the primary file system's own cookies.
+
+They stay valid while entries come and go, so a listing neither misses nor repeats what was there all
+the time; see telldir(3), getdents(2).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import pyfuse3
+
+from twinfs.fsio.syscalls import DirEntry, list_directory
+from twinfs.fuse.convert import entry_of
+from twinfs.mirror.label import LABEL_DIRECTORY
+from twinfs.mirror.nodes import ROOT_ID, Node, NodeTable
+
+_DOTS: Final = (b".", b"..")
+
+
+class Directory:
+    """One opendir. The kernel asks in small pieces: what one getdents brought is kept for the next."""
+
+    __slots__ = ("_entries", "_fd", "_next_offset", "_nodes", "node")
+
+    def __init__(self, nodes: NodeTable, node: Node) -> None:
+        self.node = node
+        self._nodes = nodes
+        self._fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=nodes.directory(node))
+        self._entries: list[DirEntry] = []
+        self._next_offset = -1
+
+    def list(self, offset: int, token: pyfuse3.ReaddirToken) -> None:
+        """Fill the kernel's buffer from `offset` on."""
+        if offset != self._next_offset:
+            self._entries = []
+        position = offset
+        while True:
+            if not self._entries:
+                self._entries = list_directory(self._fd, position)
+                self._entries.reverse()
+                if not self._entries:
+                    break
+            entry = self._entries[-1]
+            if not self._reply(entry, token):
+                break
+            self._entries.pop()
+            position = entry.next_offset
+        self._next_offset = position
+
+    def _reply(self, entry: DirEntry, token: pyfuse3.ReaddirToken) -> bool:
+        """False when the buffer is full. What has gone since it was listed is passed over."""
+        name = entry.name
+        if name in _DOTS:
+            node = self.node if name == b"." else self.node.parent or self.node
+            try:
+                status = os.stat(name, dir_fd=self._fd)
+            except OSError:
+                return True
+            # The kernel takes no reference for these two, see fuse_direntplus_link in fs/fuse/readdir.c.
+            return pyfuse3.readdir_reply(token, name, entry_of(node, status), entry.next_offset)
+        if name == LABEL_DIRECTORY and self.node.ident == ROOT_ID:
+            return True
+        try:
+            status = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except OSError:
+            return True
+        node = self._nodes.know(self.node, name, status)
+        if pyfuse3.readdir_reply(token, name, entry_of(node, status), entry.next_offset):
+            node.refs += 1
+            return True
+        self._nodes.forget(node.ident, 0)
+        return False
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -1,0 +1,257 @@
+"""The kernel's requests. Each finds its node, lets the volume act, and answers; no policy here.
+
+Errnos for callers are made here and nowhere else: an OSError of a leg is the caller's answer, anything
+else is our bug, logged, and EIO for that one request.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import stat
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import pyfuse3
+
+from twinfs.fuse.convert import absent, caller_of, entry_of, space_of, wanted_of
+from twinfs.fuse.directories import Directory
+from twinfs.mirror.nodes import Node
+from twinfs.mirror.volume import Volume
+
+log: Final = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Handler = Callable[Concatenate["Operations", _P], Coroutine[Any, Any, _T]]
+
+
+def answered(handler: _Handler[_P, _T]) -> _Handler[_P, _T]:
+    """One uncaught exception would end the whole mount."""
+
+    async def answer(self: Operations, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return await handler(self, *args, **kwargs)
+        except OSError as error:
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        except pyfuse3.FUSEError:
+            raise
+        except Exception:
+            log.exception("%s failed", handler.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+
+    functools.update_wrapper(answer, handler)
+    return answer
+
+
+class Operations(pyfuse3.Operations):
+    """A file handle is its object's node number: all that opened a file share its descriptors."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = True
+    enable_acl = True
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__()
+        self._volume = volume
+        self._nodes = volume.core.nodes
+        self._names = volume.names
+        self._content = volume.content
+        self._attributes = volume.attributes
+        self._directories: dict[int, Directory] = {}
+        self._last_directory = 0
+        volume.content.on_mode_changed = self._invalidate_attributes
+
+    @staticmethod
+    def _invalidate_attributes(node: Node) -> None:
+        pyfuse3.invalidate_inode(pyfuse3.InodeT(node.ident), attr_only=True)
+
+    # Names
+
+    @answered
+    async def lookup(
+        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        try:
+            node, status = self._names.lookup(self._nodes[parent_inode], name)
+        except FileNotFoundError:
+            return absent()
+        node.refs += 1
+        return entry_of(node, status)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for ident, lookups in inode_list:
+            self._nodes.forget(ident, lookups)
+
+    @answered
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        parent = self._nodes[parent_inode]
+        try:
+            node, status = await self._names.create(parent, name, stat.S_IMODE(mode), caller_of(ctx))
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+            node, status = self._names.lookup(parent, name)
+            await self._content.open(node, flags)
+        node.refs += 1
+        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(node.ident)), entry_of(node, status)
+
+    async def _make(
+        self,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        ctx: pyfuse3.RequestContext,
+        rdev: int = 0,
+        target: bytes = b"",
+    ) -> pyfuse3.EntryAttributes:
+        parent = self._nodes[parent_inode]
+        node, status = await self._names.make(parent, name, mode, caller_of(ctx), rdev=rdev, target=target)
+        node.refs += 1
+        return entry_of(node, status)
+
+    @answered
+    async def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        return await self._make(parent_inode, name, stat.S_IFDIR | stat.S_IMODE(mode), ctx)
+
+    @answered
+    async def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        return await self._make(parent_inode, name, mode, ctx, rdev=rdev)
+
+    @answered
+    async def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        return await self._make(parent_inode, name, stat.S_IFLNK | 0o777, ctx, target=target)
+
+    @answered
+    async def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        node = self._nodes[inode]
+        status = await self._names.link(node, self._nodes[new_parent_inode], new_name)
+        node.refs += 1
+        return entry_of(node, status)
+
+    @answered
+    async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        await self._names.remove(self._nodes[parent_inode], name, is_directory=False)
+
+    @answered
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        await self._names.remove(self._nodes[parent_inode], name, is_directory=True)
+
+    @answered
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        old = (self._nodes[parent_inode_old], name_old)
+        new = (self._nodes[parent_inode_new], name_new)
+        await self._names.rename(old, new, flags)
+
+    @answered
+    async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
+        return self._attributes.read_link(self._nodes[inode])
+
+    # Directories
+
+    @answered
+    async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+        directory = Directory(self._nodes, self._nodes[inode])
+        self._last_directory += 1
+        self._directories[self._last_directory] = directory
+        return self._last_directory
+
+    @answered
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        self._directories[fh].list(start_id, token)
+
+    @answered
+    async def releasedir(self, fh: int) -> None:
+        self._directories.pop(fh).close()
+
+    @answered
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._attributes.fsync_directory(self._directories[fh].node)
+
+    # Contents
+
+    @answered
+    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        await self._content.open(self._nodes[inode], flags)
+        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode))
+
+    @answered
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        # Any buffer does: a memoryview saves a copy.
+        return await self._content.read(self._nodes[fh], off, size)  # type: ignore[return-value]
+
+    @answered
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        return await self._content.write(self._nodes[fh], off, buf)
+
+    @answered
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._content.fsync(self._nodes[fh], is_data_only=datasync)
+
+    async def flush(self, fh: int) -> None:
+        # Nothing to do that writing and fsync have not done: the kernel does not ask again.
+        raise pyfuse3.FUSEError(errno.ENOSYS)
+
+    @answered
+    async def release(self, fh: int) -> None:
+        self._content.release(self._nodes[fh])
+
+    # Metadata
+
+    @answered
+    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        node = self._nodes[inode]
+        return entry_of(node, self._attributes.stat(node))
+
+    @answered
+    async def setattr(
+        self,
+        inode: int,
+        attr: pyfuse3.EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        node = self._nodes[inode]
+        status = await self._attributes.change(node, wanted_of(attr, fields))
+        return entry_of(node, status)
+
+    @answered
+    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        return self._attributes.get_xattr(self._nodes[inode], name)
+
+    @answered
+    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+        return self._attributes.list_xattrs(self._nodes[inode])
+
+    @answered
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
+        await self._attributes.set_xattr(self._nodes[inode], name, value)
+
+    @answered
+    async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        await self._attributes.remove_xattr(self._nodes[inode], name)
+
+    @answered
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        return space_of(await self._attributes.space())

@@ -1,0 +1,179 @@
+"""The intent log's file: numbered records, appended, each with its length and checksum.
+
+A record is one write(2), so after a kill the file ends with a whole record or a torn one that is
+dropped; what it announced has then not been done. It is not fsynced for every record: a power cut
+is known by the boot id in the header, and answered by comparing (see mirror/volume.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from twinfs.errors import StateError
+from twinfs.fsio.identity import boot_id
+from twinfs.journal.records import Closed, Compare, Header, Record
+
+FORMAT_VERSION: Final = 1
+_FRAME: Final = struct.Struct("<II")
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(tuple[int, Record]).decode
+
+
+class IntentLog:
+    """Appends records; `reset` forgets them once nothing is pending."""
+
+    def __init__(self, directory: Path, volume_id: str, excludes: str = "") -> None:
+        self._path = directory / "intent.log"
+        self._volume_id = volume_id
+        self._excludes = excludes
+        self._fd = -1
+        self._last_number = 0
+        # The secondary's thread appends too.
+        self._lock = threading.Lock()
+
+    def start(
+        self, records: Iterable[tuple[int, Record]], last_number: int, since_ns: int | None = None
+    ) -> None:
+        """Replace the file by one that holds `records`, and append to it from now on.
+
+        `since_ns` is the time up to which both legs were known durable and equal but for `records`;
+        None says that this is now.
+        """
+        header = self._header(since_ns or time.time_ns())
+        temporary = self._path.with_suffix(".new")
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.write(fd, _frame(0, header))
+        for number, record in records:
+            os.write(fd, _frame(number, record))
+        os.fsync(fd)
+        os.rename(temporary, self._path)
+        _fsync_directory(self._path.parent)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = fd
+        self._last_number = max(last_number, self._last_number)
+
+    def _header(self, since_ns: int) -> Header:
+        return Header(FORMAT_VERSION, self._volume_id, boot_id(), since_ns, self._excludes)
+
+    def next_number(self) -> int:
+        with self._lock:
+            self._last_number += 1
+            return self._last_number
+
+    @property
+    def last_number(self) -> int:
+        return self._last_number
+
+    @property
+    def size_bytes(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def append(self, number: int, record: Record) -> None:
+        """Write one record. A full state disk raises OSError, before anything on a leg has changed."""
+        frame = _frame(number, record)
+        with self._lock:
+            written = os.write(self._fd, frame)
+            if written != len(frame):
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+                raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
+
+    def reset(self) -> None:
+        """Forget everything; only while nothing is pending and both legs are durable."""
+        header = _frame(0, self._header(time.time_ns()))
+        with self._lock:
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, header)
+
+    def fsync(self) -> None:
+        os.fsync(self._fd)
+
+    def close(self, *, is_clean: bool) -> None:
+        """`is_clean` promises that nothing is pending and both legs are durable."""
+        if is_clean:
+            self.start([(self._last_number, Closed())], self._last_number)
+        os.close(self._fd)
+        self._fd = -1
+
+
+def _frame(number: int, record: Record) -> bytes:
+    payload = _encode((number, record))
+    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def _fsync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def create(directory: Path, volume_id: str) -> None:
+    """A new volume's log: the legs have never been compared."""
+    directory.mkdir(parents=True, exist_ok=True)
+    log = IntentLog(directory, volume_id)
+    log.start([(1, Compare(b"", 0))], 1)
+    log.close(is_clean=False)
+
+
+class LogFile:
+    """A log as a session left it: iterate for its records; then `is_whole` says if all could be read."""
+
+    def __init__(self, directory: Path, volume_id: str) -> None:
+        path = directory / "intent.log"
+        try:
+            self._data = path.read_bytes()
+            self.modified = path.stat().st_mtime
+        except FileNotFoundError:
+            self._data = b""
+            self.modified = time.time()
+        except OSError as error:
+            raise StateError(f"{path}: cannot read the intent log: {error.strerror}") from error
+        self._volume_id = volume_id
+        self.is_whole = False
+        self.header: Header | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, Record]]:
+        position = 0
+        while (frame := self._frame_at(position)) is not None:
+            position, number, record = frame
+            if isinstance(record, Header):
+                self.header = record
+            else:
+                yield number, record
+        # A torn last record is a kill in the middle of a write; anything longer is damage.
+        torn = len(self._data) - position
+        self.is_whole = (
+            self.header is not None
+            and self.header.volume_id == self._volume_id
+            and self.header.version == FORMAT_VERSION
+            and torn < _LONGEST_TORN_BYTES
+        )
+
+    def _frame_at(self, position: int) -> tuple[int, int, Record] | None:
+        start = position + _FRAME.size
+        if start > len(self._data):
+            return None
+        length, checksum = _FRAME.unpack_from(self._data, position)
+        payload = self._data[start : start + length]
+        if len(payload) != length or zlib.crc32(payload) != checksum:
+            return None
+        try:
+            number, record = _decode(payload)
+        except msgspec.MsgspecError:
+            return None
+        return start + length, number, record
+
+
+_LONGEST_TORN_BYTES: Final = 64 * 1024

@@ -1,0 +1,237 @@
+"""One change of names, done on the secondary.
+
+Runs in the secondary's lane only. Idempotent: after a kill the last change may be done a second time.
+Where the secondary is not what the change expects (somebody wrote to it, or it was never compared), the
+path is handed back to be compared; only errors of the disk itself are raised.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import OrderedDict
+from typing import Final, Protocol
+
+from twinfs.fsio.metadata import child_path, copy_metadata, fd_path
+from twinfs.fsio.syscalls import RENAME_EXCHANGE, open_beneath, renameat2
+from twinfs.fsio.tree import remove_tree
+from twinfs.journal.log import IntentLog
+from twinfs.journal.records import (
+    Create,
+    Exclude,
+    Link,
+    NameChange,
+    Remove,
+    Rename,
+    Swapping,
+    parent_of,
+    renamed,
+)
+
+_KEPT_DIRECTORIES: Final = 256
+
+UNEXPECTED: Final = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ELOOP, errno.EXDEV)
+)
+"""What the kernel says when a name is not what the change expects, rather than when a disk fails."""
+
+
+GONE: Final = b"/"
+"""The path of what was removed from the secondary meanwhile: no name is like it."""
+
+
+class Follower(Protocol):
+    """Something that must know where its object is on the secondary."""
+
+    path: bytes
+
+
+class Applier:
+    """The secondary's names. `followers` are told of every rename, so that they end where their file is."""
+
+    def __init__(self, root_fd: int, log: IntentLog) -> None:
+        self.root_fd = root_fd
+        self.swapping: dict[int, int] = {}
+        self._log = log
+        self.followers: set[Follower] = set()
+        self._directories: OrderedDict[bytes, int] = OrderedDict()
+
+    def directory(self, path: bytes) -> int:
+        """An O_PATH descriptor of the directory, the applier's own."""
+        fd = self._directories.get(path)
+        if fd is not None:
+            self._directories.move_to_end(path)
+            return fd
+        fd = open_beneath(self.root_fd, path, os.O_PATH | os.O_DIRECTORY)
+        self._directories[path] = fd
+        if len(self._directories) > _KEPT_DIRECTORIES:
+            _, oldest = self._directories.popitem(last=False)
+            os.close(oldest)
+        return fd
+
+    def locate(self, path: bytes) -> tuple[int, bytes]:
+        """(descriptor of the parent, name), for calls that take a dir_fd."""
+        parent, _, name = path.rpartition(b"/")
+        return self.directory(parent), name or b"."
+
+    def proc_path(self, path: bytes) -> bytes:
+        """A path for calls that take no dir_fd."""
+        return child_path(*self.locate(path))
+
+    def apply(self, number: int, change: NameChange) -> bytes | None:
+        """Do it; returns the path to compare when the secondary was not as expected."""
+        try:
+            match change:
+                case Rename(is_exchange=True):
+                    return self._exchange(number, change)
+                case Create():
+                    return self._create(change)
+                case Link():
+                    return self._link(change)
+                case Remove():
+                    self._remove(change)
+                case Rename():
+                    return self._rename(change)
+                case Exclude():
+                    self._exclude(change)
+        except OSError as error:
+            if error.errno not in UNEXPECTED:
+                raise
+            return parent_of(change.path)
+        return None
+
+    def _create(self, change: Create) -> bytes | None:
+        dir_fd, name = self.locate(change.path)
+        kind = stat.S_IFMT(change.mode)
+        try:
+            if kind == stat.S_IFREG:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                os.close(os.open(name, flags, 0o600, dir_fd=dir_fd))
+            elif kind == stat.S_IFDIR:
+                os.mkdir(name, 0o700, dir_fd=dir_fd)
+            elif kind == stat.S_IFLNK:
+                os.symlink(change.target, name, dir_fd=dir_fd)
+            else:
+                os.mknod(name, kind | 0o600, change.rdev, dir_fd=dir_fd)
+        except FileExistsError:
+            present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            if stat.S_IFMT(present.st_mode) != kind or kind == stat.S_IFLNK or present.st_size:
+                return change.path
+        self._own(dir_fd, name, change)
+        return None
+
+    def _own(self, dir_fd: int, name: bytes, change: Create) -> None:
+        made = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        if (made.st_uid, made.st_gid) != (change.uid, change.gid):
+            os.chown(name, change.uid, change.gid, dir_fd=dir_fd, follow_symlinks=False)
+        if not stat.S_ISLNK(change.mode):
+            os.chmod(name, stat.S_IMODE(change.mode), dir_fd=dir_fd)
+
+    def _link(self, change: Link) -> bytes | None:
+        source_fd, source = self.locate(change.source)
+        dir_fd, name = self.locate(change.path)
+        try:
+            os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+        except FileExistsError:
+            present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            wanted = os.stat(source, dir_fd=source_fd, follow_symlinks=False)
+            if (present.st_dev, present.st_ino) != (wanted.st_dev, wanted.st_ino):
+                return change.path
+        return None
+
+    def _remove(self, change: Remove) -> None:
+        dir_fd, name = self.locate(change.path)
+        try:
+            if change.is_directory:
+                os.rmdir(name, dir_fd=dir_fd)
+                self.forget(change.path)
+            else:
+                os.unlink(name, dir_fd=dir_fd)
+        except FileNotFoundError:
+            pass  # done before a kill
+        self._mark_gone(change.path)
+
+    def _mark_gone(self, path: bytes) -> None:
+        """What is on its way to that name must not bring it back."""
+        for follower in self.followers:
+            if follower.path == path:
+                follower.path = GONE
+
+    def _rename(self, change: Rename) -> bytes | None:
+        old_fd, old = self.locate(change.source)
+        new_fd, new = self.locate(change.path)
+        try:
+            os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+        except FileNotFoundError:
+            # Done before a kill, or never there: comparing the target tells.
+            return change.path
+        self._mark_gone(change.path)
+        self._follow(change)
+        return None
+
+    def _exchange(self, number: int, change: Rename) -> bytes | None:
+        """Done twice it would be undone: which file stood where is noted before."""
+        old_fd, old = self.locate(change.source)
+        new_fd, new = self.locate(change.path)
+        present = os.stat(old, dir_fd=old_fd, follow_symlinks=False).st_ino
+        if self.swapping.setdefault(number, present) == present:
+            self._log.append(number, Swapping(present))
+            renameat2(old, new, old_fd, new_fd, RENAME_EXCHANGE)
+        del self.swapping[number]
+        self._follow(change)
+        return None
+
+    def _follow(self, change: Rename) -> None:
+        self.forget(change.source)
+        self.forget(change.path)
+        for follower in self.followers:
+            follower.path = renamed(follower.path, change)
+
+    def _exclude(self, change: Exclude) -> None:
+        dir_fd, name = self.locate(change.path)
+        self.forget(change.path)
+        remove_tree(dir_fd, name)
+
+    def copy_metadata(self, primary_fd: int, path: bytes) -> None:
+        """Owner, mode, xattrs and times of one object, as the primary has them now."""
+        fd = open_beneath(primary_fd, path, os.O_PATH)
+        try:
+            dir_fd, name = self.locate(path)
+            own_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+            try:
+                # The link in /proc of an O_PATH descriptor is the object itself, a symbolic link too.
+                copy_metadata(fd_path(fd), fd_path(own_fd), follow=True)
+            finally:
+                os.close(own_fd)
+        finally:
+            os.close(fd)
+
+    def copy_times(self, primary_fd: int, path: bytes) -> None:
+        """Only atime and mtime; an object that either leg lacks is left to what is still pending."""
+        try:
+            dir_fd, name = self.locate(path)
+            present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            fd = open_beneath(primary_fd, path, os.O_PATH)
+        except OSError as error:
+            if error.errno not in UNEXPECTED:
+                raise
+            return
+        try:
+            wanted = os.fstat(fd)
+        finally:
+            os.close(fd)
+        if present.st_mtime_ns != wanted.st_mtime_ns:
+            times = (wanted.st_atime_ns, wanted.st_mtime_ns)
+            os.utime(name, ns=times, dir_fd=dir_fd, follow_symlinks=False)
+
+    def forget(self, path: bytes) -> None:
+        """What is known of the directory and all below it; call it when it goes or moves."""
+        below = path + b"/"
+        for known in [k for k in self._directories if k == path or k.startswith(below)]:
+            os.close(self._directories.pop(known))
+
+    def close(self) -> None:
+        for fd in self._directories.values():
+            os.close(fd)
+        self._directories.clear()

@@ -1,0 +1,142 @@
+"""Metadata: stat, owner, mode, times, extended attributes, space."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+from twinfs.fsio.metadata import child_path, fd_path
+from twinfs.mirror.content import Content, has_set_id
+from twinfs.mirror.core import Core
+from twinfs.mirror.nodes import Node
+
+# Positions in os.statvfs_result, see statvfs(3).
+_BLOCKS, _FREE, _AVAILABLE, _FILES, _FREE_FILES, _AVAILABLE_FILES = range(2, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What setattr is to change; None leaves it. Times are nanoseconds since the epoch."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+
+
+class Attributes:
+    """Operations on any object."""
+
+    def __init__(self, core: Core, content: Content) -> None:
+        self._core = core
+        self._content = content
+
+    def _target(self, node: Node) -> tuple[bytes, bool]:
+        """(path, whether to follow its last step) for calls that take no descriptor."""
+        if node.file is not None and node.file.fd >= 0:
+            return fd_path(node.file.fd), True
+        if node.parent is None:
+            return fd_path(self._core.nodes.directory(node)), True
+        return child_path(self._core.nodes.directory(node.parent), node.name), False
+
+    def stat(self, node: Node) -> os.stat_result:
+        """The primary's; of an object without a name, as long as a descriptor of it is open."""
+        if node.file is not None and node.file.fd >= 0:
+            return os.fstat(node.file.fd)
+        if node.dir_fd >= 0:
+            return os.fstat(node.dir_fd)
+        if node.parent is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return os.stat(node.name, dir_fd=self._core.nodes.directory(node.parent), follow_symlinks=False)
+
+    async def change(self, node: Node, wanted: Wanted) -> os.stat_result:
+        """chmod, chown, truncate, utimensat: any of them at once."""
+        if wanted.size is not None:
+            await self._content.truncate(node, wanted.size)
+        is_owner = wanted.uid is not None or wanted.gid is not None
+        is_times = wanted.atime_ns is not None or wanted.mtime_ns is not None
+        if wanted.mode is None and not is_owner and not is_times:
+            return self.stat(node)
+        path, follow = self._target(node)
+        self._core.mark(node, 0, 0)
+        if is_owner:
+            self._chown(path, follow, wanted)
+        if wanted.mode is not None:
+            os.chmod(path, wanted.mode & 0o7777)
+            if node.file is not None:
+                node.file.is_set_id = has_set_id(wanted.mode)
+        if is_times:
+            self._utime(path, follow, wanted)
+        await self._core.mirror_metadata(node)
+        return self.stat(node)
+
+    @staticmethod
+    def _chown(path: bytes, follow: bool, wanted: Wanted) -> None:
+        uid = -1 if wanted.uid is None else wanted.uid
+        gid = -1 if wanted.gid is None else wanted.gid
+        os.chown(path, uid, gid, follow_symlinks=follow)
+
+    @staticmethod
+    def _utime(path: bytes, follow: bool, wanted: Wanted) -> None:
+        atime_ns, mtime_ns = wanted.atime_ns, wanted.mtime_ns
+        if atime_ns is None or mtime_ns is None:
+            present = os.stat(path, follow_symlinks=follow)
+            atime_ns = present.st_atime_ns if atime_ns is None else atime_ns
+            mtime_ns = present.st_mtime_ns if mtime_ns is None else mtime_ns
+        os.utime(path, ns=(atime_ns, mtime_ns), follow_symlinks=follow)
+
+    def read_link(self, node: Node) -> bytes:
+        path, _ = self._target(node)
+        return os.readlink(path)
+
+    def get_xattr(self, node: Node, name: bytes) -> bytes:
+        path, follow = self._target(node)
+        return os.getxattr(path, name, follow_symlinks=follow)
+
+    def list_xattrs(self, node: Node) -> list[bytes]:
+        path, follow = self._target(node)
+        return [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=follow)]
+
+    async def set_xattr(self, node: Node, name: bytes, value: bytes) -> None:
+        path, follow = self._target(node)
+        self._core.mark(node, 0, 0)
+        os.setxattr(path, name, value, follow_symlinks=follow)
+        await self._core.mirror_metadata(node)
+
+    async def remove_xattr(self, node: Node, name: bytes) -> None:
+        path, follow = self._target(node)
+        self._core.mark(node, 0, 0)
+        os.removexattr(path, name, follow_symlinks=follow)
+        await self._core.mirror_metadata(node)
+
+    async def fsync_directory(self, node: Node) -> None:
+        """The directory's names are durable on the primary, and in sync mode on the secondary."""
+        await self._content.fsync_directory(node)
+
+    async def space(self) -> os.statvfs_result:
+        """What can really be mirrored: the smaller leg binds. In the primary's units."""
+        first = os.fstatvfs(self._core.primary_fd)
+        if not self._core.is_secondary_up:
+            return first
+        try:
+            second = await self._core.lane.run(lambda: os.fstatvfs(self._core.applier.root_fd))
+        except OSError as error:
+            self._core.secondary_failed(error)
+            return first
+        scale = second.f_frsize / first.f_frsize
+        values = list(first)
+        for field, ours, theirs in (
+            (_BLOCKS, first.f_blocks, second.f_blocks * scale),
+            (_FREE, first.f_bfree, second.f_bfree * scale),
+            (_AVAILABLE, first.f_bavail, second.f_bavail * scale),
+            (_FILES, first.f_files, second.f_files),
+            (_FREE_FILES, first.f_ffree, second.f_ffree),
+            (_AVAILABLE_FILES, first.f_favail, second.f_favail),
+        ):
+            # A file system that makes inodes as needed says 0, and binds nothing (btrfs).
+            if field < _FILES or (first.f_files and second.f_files):
+                values[field] = min(ours, int(theirs))
+        return os.statvfs_result(values)

@@ -1,0 +1,90 @@
+"""A chunk of copies on its way: begun in the lane, transferred in threads, finished in the lane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import trio
+
+from twinfs.fsio.syscalls import syncfs
+from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
+from twinfs.mirror.core import Core
+from twinfs.mirror.progress import Meter
+
+CHUNK_OBJECTS: Final = 128
+_PARALLEL_COPIES: Final = 4
+
+Outcome = BaseException | None
+"""Why an object was not copied; None when it was."""
+
+
+class ChunkCopier:
+    """Copies objects of one core, a chunk at a time."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._limiter = trio.CapacityLimiter(_PARALLEL_COPIES)
+
+    async def copy(self, copies: Sequence[Copy], meter: Meter) -> list[Outcome]:
+        """An outcome for each. The changes of names there are when this is called are applied first.
+
+        Files that replace an old one are durable before they do.
+        """
+        core = self._core
+        number = core.names_number
+        outcomes: list[Outcome] = [None] * len(copies)
+
+        def begin() -> None:
+            core.catch_up(number)
+            for index, copy in enumerate(copies):
+                outcomes[index] = _attempt(partial(copy.begin, core.primary_fd, core.applier))
+
+        def finish() -> None:
+            for index, copy in enumerate(copies):
+                if outcomes[index] is None:
+                    outcomes[index] = _attempt(partial(copy.finish, core.applier))
+                else:
+                    copy.abandon(core.applier)
+
+        def abandon() -> None:
+            for copy in copies:
+                copy.abandon(core.applier)
+
+        try:
+            await core.lane.run(begin)
+            await self._transfer(copies, outcomes, meter)
+            if any(copy.is_replacement for copy in copies):
+                await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await core.lane.run(abandon)
+            raise
+        with trio.CancelScope(shield=True):
+            await core.lane.run(finish)
+        return outcomes
+
+    async def _transfer(self, copies: Sequence[Copy], outcomes: list[Outcome], meter: Meter) -> None:
+        async with trio.open_nursery() as nursery:
+            for first in range(_PARALLEL_COPIES):
+                share = range(first, len(copies), _PARALLEL_COPIES)
+                if share:
+                    work = partial(_transfer_share, copies, outcomes, share, meter)
+                    nursery.start_soon(partial(trio.to_thread.run_sync, work, limiter=self._limiter))
+
+
+def _transfer_share(
+    copies: Sequence[Copy], outcomes: list[Outcome], indices: Sequence[int], meter: Meter
+) -> None:
+    for index in indices:
+        if outcomes[index] is None:
+            outcomes[index] = _attempt(partial(copies[index].transfer, meter.count_bytes))
+
+
+def _attempt(call: Callable[[], None]) -> Outcome:
+    try:
+        call()
+    except (OSError, MovedError, SourceUnreadableError) as error:
+        return error
+    return None

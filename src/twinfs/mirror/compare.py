@@ -1,0 +1,210 @@
+"""Comparing a directory of the two legs, and making the secondary's names and metadata equal.
+
+Contents are not copied here: what differs comes back as `Copy` objects. Runs in the secondary's lane,
+with every change of names applied, so that what one leg has and the other lacks is a real difference.
+What only the secondary has goes to quarantine.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from twinfs.fsio.syscalls import open_beneath
+from twinfs.fsio.tree import remove_tree
+from twinfs.journal.ranges import Ranges
+from twinfs.journal.records import Create, Link
+from twinfs.mirror.applier import UNEXPECTED, Applier
+from twinfs.mirror.copier import Copy
+from twinfs.mirror.exclude import Excludes
+from twinfs.mirror.label import LABEL_DIRECTORY
+from twinfs.mirror.quarantine import Quarantine
+
+Listing = dict[bytes, os.stat_result]
+
+
+class Place:
+    """A path that follows the secondary's renames."""
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+
+
+@dataclass(slots=True)
+class Findings:
+    """Of one directory: what to copy, and what to descend into."""
+
+    copies: list[Copy] = field(default_factory=list)
+    directories: list[Place] = field(default_factory=list)
+    files: int = 0
+
+
+class Comparer:
+    """One run over the tree; knows the hard links seen so far."""
+
+    def __init__(
+        self,
+        primary_fd: int,
+        applier: Applier,
+        excludes: Excludes,
+        ident_of: Callable[[os.stat_result], int],
+        *,
+        is_deleting_excluded: bool,
+    ) -> None:
+        self._ident_of = ident_of
+        self._primary_fd = primary_fd
+        self._applier = applier
+        self._excludes = excludes
+        self._is_deleting_excluded = is_deleting_excluded
+        self.quarantine = Quarantine(applier.root_fd)
+        self._first_names: dict[tuple[int, int], Place] = {}
+        self._owners: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def list_both(self, path: bytes) -> tuple[Listing, Listing] | None:
+        """What each leg has in the directory; None where the primary has no such directory any more."""
+        try:
+            primary = self._list(self._primary_fd, path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return primary, self._list(self._applier.root_fd, path)
+
+    def _list(self, root_fd: int, path: bytes) -> Listing:
+        fd = open_beneath(root_fd, path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            found: Listing = {}
+            for name in map(os.fsencode, os.listdir(fd)):
+                if not path and name == LABEL_DIRECTORY:
+                    continue
+                try:
+                    found[name] = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # gone since it was listed
+            return found
+        finally:
+            os.close(fd)
+
+    def directory(self, path: bytes, primary: Listing, secondary: Listing, distrust_ns: int) -> Findings:
+        """Make the secondary's directory like the primary's, but for file contents."""
+        found = Findings()
+        for name in secondary.keys() - primary.keys():
+            self._extra(path, name, secondary[name])
+        for name, status in primary.items():
+            child = path + b"/" + name if path else name
+            if self._excludes.matches(child, is_directory=stat.S_ISDIR(status.st_mode)):
+                if name in secondary:
+                    self._excluded(child, secondary[name])
+                continue
+            found.files += 1
+            try:
+                self._entry(child, status, secondary.get(name), distrust_ns, found)
+            except OSError as error:
+                # Gone from the primary since it was listed: the change that took it is in the log.
+                if error.errno not in UNEXPECTED:
+                    raise
+        self._metadata(path)
+        return found
+
+    def _extra(self, path: bytes, name: bytes, status: os.stat_result) -> None:
+        child = path + b"/" + name if path else name
+        if self._excludes.matches(child, is_directory=stat.S_ISDIR(status.st_mode)):
+            self._excluded(child, status)
+        else:
+            self.quarantine.take(self._applier.directory(path), name, child)
+            self._applier.forget(child)
+
+    def _excluded(self, path: bytes, status: os.stat_result) -> None:
+        if self._is_deleting_excluded:
+            dir_fd, name = self._applier.locate(path)
+            self._applier.forget(path)
+            remove_tree(dir_fd, name)
+
+    def _entry(
+        self,
+        path: bytes,
+        wanted: os.stat_result,
+        present: os.stat_result | None,
+        distrust_ns: int,
+        found: Findings,
+    ) -> None:
+        if present is not None and self._is_other_object(path, wanted, present):
+            dir_fd, name = self._applier.locate(path)
+            self.quarantine.take(dir_fd, name, path)
+            self._applier.forget(path)
+            present = None
+        if stat.S_ISREG(wanted.st_mode) and self._link_to_first(path, wanted, present):
+            return
+        if present is None:
+            self._make(path, wanted)
+        if stat.S_ISDIR(wanted.st_mode):
+            found.directories.append(Place(path))
+        elif stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, distrust_ns):
+            found.copies.append(self._whole_copy(path, wanted))
+        else:
+            self._metadata(path)
+
+    def _is_other_object(self, path: bytes, wanted: os.stat_result, present: os.stat_result) -> bool:
+        if stat.S_IFMT(wanted.st_mode) != stat.S_IFMT(present.st_mode):
+            return True
+        if stat.S_ISLNK(wanted.st_mode):
+            dir_fd, name = self._applier.locate(path)
+            return self._read_target(path) != os.readlink(name, dir_fd=dir_fd)
+        return wanted.st_rdev != present.st_rdev
+
+    def _read_target(self, path: bytes) -> bytes:
+        fd = open_beneath(self._primary_fd, path, os.O_PATH)
+        try:
+            return os.readlink(b"", dir_fd=fd)
+        finally:
+            os.close(fd)
+
+    def _link_to_first(self, path: bytes, wanted: os.stat_result, present: os.stat_result | None) -> bool:
+        """Keep hard links: True when `path` is now another name of a file handled before."""
+        key = (wanted.st_dev, wanted.st_ino)
+        if wanted.st_nlink == 1:
+            return False
+        first = self._first_names.get(key)
+        if first is None:
+            place = self._first_names[key] = Place(path)
+            self._applier.followers.add(place)
+            return False
+        dir_fd, name = self._applier.locate(path)
+        target = os.stat(self._applier.proc_path(first.path), follow_symlinks=False)
+        if present is not None and (present.st_dev, present.st_ino) != (target.st_dev, target.st_ino):
+            self.quarantine.take(dir_fd, name, path)
+            present = None
+        if present is None:
+            self._applier.apply(0, Link(first.path, path))
+        return True
+
+    def _make(self, path: bytes, wanted: os.stat_result) -> None:
+        target = self._read_target(path) if stat.S_ISLNK(wanted.st_mode) else b""
+        self._applier.apply(
+            0, Create(path, wanted.st_mode, wanted.st_uid, wanted.st_gid, wanted.st_rdev, target)
+        )
+
+    def _differs(self, wanted: os.stat_result, present: os.stat_result | None, distrust_ns: int) -> bool:
+        if present is None or wanted.st_size != present.st_size or wanted.st_mtime_ns != present.st_mtime_ns:
+            return True
+        # Names of one file on the secondary that are several on the primary must part.
+        owner = self._owners.setdefault((present.st_dev, present.st_ino), (wanted.st_dev, wanted.st_ino))
+        if owner != (wanted.st_dev, wanted.st_ino) or (present.st_nlink > 1 and wanted.st_nlink == 1):
+            return True
+        latest = max(wanted.st_mtime_ns, wanted.st_ctime_ns, present.st_mtime_ns, present.st_ctime_ns)
+        return bool(distrust_ns) and latest >= distrust_ns
+
+    def _metadata(self, path: bytes) -> None:
+        self._applier.copy_metadata(self._primary_fd, path)
+
+    def _whole_copy(self, path: bytes, wanted: os.stat_result) -> Copy:
+        ranges = Ranges()
+        ranges.add(0, Ranges.OPEN_END)
+        copy = Copy(path, self._ident_of(wanted), ranges, self._ident_of)
+        copy.size = wanted.st_size
+        # From now on, so that a rename before it begins is not missed.
+        self._applier.followers.add(copy)
+        return copy
+
+    def close(self) -> None:
+        self._applier.followers.difference_update(self._first_names.values())

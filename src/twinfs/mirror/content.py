@@ -1,0 +1,274 @@
+"""Contents: opening, reading, writing, making durable."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import trio
+
+from twinfs.fsio.metadata import child_path, fd_path
+from twinfs.journal.ranges import Ranges
+from twinfs.mirror.core import Core
+from twinfs.mirror.lane import Lane
+from twinfs.mirror.nodes import Node
+from twinfs.mirror.openfile import OpenFile
+from twinfs.mirror.stale import StaleMark
+
+_INLINE_BYTES: Final = 64 * 1024
+"""Writes up to this size go to the primary's page cache at once; larger ones may be throttled there."""
+
+_NO_WAIT = os.RWF_NOWAIT
+
+
+class Content:
+    """Operations on regular files."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._primary_lane = Lane("primary-data")
+        self._secondary_lane = Lane("secondary-data")
+        self._strips_set_id = os.geteuid() == 0
+        self.on_mode_changed: Callable[[Node], None] = lambda node: None
+
+    async def open(self, node: Node, flags: int) -> None:
+        """Open for a caller; the kernel has checked permissions. Balanced by `release`."""
+        is_writing = flags & os.O_ACCMODE != os.O_RDONLY
+        file = node.file
+        if file is None:
+            file = OpenFile()
+        if is_writing and file.write_fd < 0:
+            self._open_for_writing(node, file)
+        elif not is_writing and file.fd < 0:
+            file.read_fd = os.open(self._path(node), os.O_RDONLY | os.O_CLOEXEC)
+        node.file = file
+        file.opens += 1
+        if flags & os.O_TRUNC:
+            try:
+                await self.truncate(node, 0)
+            except BaseException:
+                self.release(node)
+                raise
+
+    def _path(self, node: Node) -> bytes:
+        if node.file is not None and node.file.fd >= 0:
+            return fd_path(node.file.fd)
+        if node.parent is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return child_path(self._core.nodes.directory(node.parent), node.name)
+
+    def _open_for_writing(self, node: Node, file: OpenFile) -> None:
+        path = self._path(node)
+        try:
+            # The kernel's write-back cache reads what surrounds a partial page, also for O_WRONLY.
+            file.write_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError:
+            file.write_fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            file.read_fd = file.read_fd if file.read_fd >= 0 else -1
+        mode = os.fstat(file.write_fd).st_mode
+        file.is_set_id = self._strips_set_id and has_set_id(mode)
+
+    def release(self, node: Node) -> None:
+        """One handle less."""
+        file = node.file
+        if file is None:
+            return
+        file.opens -= 1
+        if file.opens <= 0:
+            node.file = None
+            file.close()
+
+    async def read(self, node: Node, offset: int, size: int) -> bytes | memoryview:
+        """At most `size` bytes; fewer only at the end of the file."""
+        file = self._file(node)
+        fd = file.read_fd if file.read_fd >= 0 else file.write_fd
+        buffer = bytearray(size)
+        try:
+            filled = os.preadv(fd, [buffer], offset, _NO_WAIT)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
+                raise
+            filled = 0
+        if filled < size and offset + filled < os.fstat(fd).st_size:
+            # Not all of it is in the page cache: the rest may have to wait for the disk.
+            rest = await trio.to_thread.run_sync(os.pread, fd, size - filled, offset + filled)
+            return bytes(buffer[:filled]) + rest
+        return memoryview(buffer)[:filled]
+
+    def _file(self, node: Node) -> OpenFile:
+        if node.file is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return node.file
+
+    async def write(self, node: Node, offset: int, data: bytes) -> int:
+        """Write to the primary, and in sync mode to the secondary at the same time.
+
+        The mark in the intent log covers both, so it does not matter which leg a kill cuts short: the
+        range is copied from the primary again.
+        """
+        file = self._file(node)
+        if file.is_set_id:
+            await self._strip_set_id(node, file)
+        while (hold := self._core.holds.get(node.ident)) is not None:
+            await hold.wait()
+        mark = self._core.mark(node, offset, offset + len(data))
+        if mark is None:
+            return await self._write_primary(file, offset, data)
+        mark.in_flight += 1
+        try:
+            if mark.is_behind:
+                return await self._write_primary(file, offset, data)
+            return await self._write_both(node, file, mark, offset, data)
+        finally:
+            mark.in_flight -= 1
+
+    async def _write_primary(self, file: OpenFile, offset: int, data: bytes) -> int:
+        if len(data) <= _INLINE_BYTES:
+            return _pwrite_all(file.write_fd, data, offset)
+        return await self._primary_lane.run(partial(_pwrite_all, file.write_fd, data, offset))
+
+    async def _write_both(self, node: Node, file: OpenFile, mark: StaleMark, offset: int, data: bytes) -> int:
+        # One at a time: two writes to one place must reach both legs in the same order.
+        async with file.order:
+            if file.secondary_fd < 0 and not await self._open_secondary(node, file, mark):
+                return await self._write_primary(file, offset, data)
+            second = self._secondary_lane.start(partial(_pwrite_all, file.secondary_fd, data, offset))
+            try:
+                written = await self._write_primary(file, offset, data)
+            except BaseException:
+                mark.is_behind = True
+                with trio.CancelScope(shield=True):
+                    await self._core.second_result(second, mark)
+                raise
+            await self._core.second_result(second, mark)
+            return written
+
+    async def _open_secondary(self, node: Node, file: OpenFile, mark: StaleMark) -> bool:
+        """The same file on the secondary, by the name it has there once all earlier changes are done."""
+        if not node.is_named:
+            return False
+        path = node.path()
+        applier = self._core.applier
+
+        def find() -> int:
+            dir_fd, name = applier.locate(path)
+            return os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+
+        fd = await self._core.on_secondary(find, mark)
+        if fd is None:
+            return False
+        file.secondary_fd = fd
+        return True
+
+    async def _strip_set_id(self, node: Node, file: OpenFile) -> None:
+        """Writing takes set-user-ID and set-group-ID away; as root the legs' kernel would not, and this
+        mount told the kernel that we do (FUSE_HANDLE_KILLPRIV_V2, linux/fuse.h)."""
+        mode = os.fstat(file.write_fd).st_mode
+        self._core.mark(node, 0, 0)
+        os.fchmod(file.write_fd, without_set_id(mode))
+        file.is_set_id = False
+        await self._core.mirror_metadata(node)
+        self.on_mode_changed(node)
+
+    async def truncate(self, node: Node, size: int) -> None:
+        """Set the size; what is cut off or added reads as zeros."""
+        path = self._path(node)
+        file = node.file
+        old_size = os.stat(path).st_size
+        if file is not None and file.is_set_id:
+            await self._strip_set_id(node, file)
+        mark = self._core.mark(node, min(size, old_size), Ranges.OPEN_END)
+        # An open descriptor may write what the file's mode now forbids.
+        if file is not None and file.write_fd >= 0:
+            os.ftruncate(file.write_fd, size)
+        else:
+            os.truncate(path, size)
+        if mark is None or mark.is_behind:
+            return
+        where = node.path()
+        applier = self._core.applier
+        mark.in_flight += 1
+        try:
+            await self._core.on_secondary(lambda: os.truncate(applier.proc_path(where), size), mark)
+        finally:
+            mark.in_flight -= 1
+
+    async def fsync(self, node: Node, *, is_data_only: bool) -> None:
+        """Durable where the mode promises it: sync, both legs; batched, the primary and the intent log."""
+        file = self._file(node)
+        flush = os.fdatasync if is_data_only else os.fsync
+        mark = node.stale
+        async with trio.open_nursery() as nursery:
+            if mark is not None and not mark.is_behind and file.secondary_fd >= 0:
+                nursery.start_soon(self._fsync_secondary, file, mark, flush)
+            else:
+                nursery.start_soon(trio.to_thread.run_sync, self._core.log.fsync)
+            await trio.to_thread.run_sync(flush, file.fd)
+
+    async def _fsync_secondary(self, file: OpenFile, mark: StaleMark, flush: Callable[[int], None]) -> None:
+        try:
+            await trio.to_thread.run_sync(flush, file.secondary_fd)
+        except OSError as error:
+            # Which pages were lost is not known, and a second fsync would say nothing: copy it all.
+            mark.ranges.add(0, Ranges.OPEN_END)
+            self._core.fell_behind(mark, error)
+
+    async def fsync_directory(self, node: Node) -> None:
+        """The directory's names are durable on the primary, and in sync mode on the secondary."""
+        core = self._core
+        fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=core.nodes.directory(node))
+        second_fd = -1
+        try:
+            if core.is_mirroring_now and not core.is_excluded(node.path(), is_directory=True):
+                path, number, applier = node.path(), core.names_number, core.applier
+
+                def find() -> int:
+                    core.catch_up(number)
+                    return os.open(b".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=applier.directory(path))
+
+                try:
+                    second_fd = await core.lane.run(find)
+                except OSError as error:
+                    core.secondary_failed(error)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, os.fsync, fd)
+                if second_fd >= 0:
+                    nursery.start_soon(self._fsync_second_directory, second_fd)
+                else:
+                    nursery.start_soon(trio.to_thread.run_sync, core.log.fsync)
+        finally:
+            for opened in (fd, second_fd):
+                if opened >= 0:
+                    os.close(opened)
+
+    async def _fsync_second_directory(self, fd: int) -> None:
+        try:
+            await trio.to_thread.run_sync(os.fsync, fd)
+        except OSError as error:
+            self._core.secondary_failed(error)
+
+    def close(self) -> None:
+        self._primary_lane.close()
+        self._secondary_lane.close()
+
+
+def has_set_id(mode: int) -> bool:
+    """Bits that a write takes away; set-group-ID without group execute is mandatory locking's."""
+    return bool(mode & stat.S_ISUID) or mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP
+
+
+def without_set_id(mode: int) -> int:
+    mode = stat.S_IMODE(mode) & ~stat.S_ISUID
+    return mode & ~stat.S_ISGID if mode & stat.S_IXGRP else mode
+
+
+def _pwrite_all(fd: int, data: bytes, offset: int) -> int:
+    """All of `data`, or an error: a short write is a disk that fills up, and the next call says so."""
+    written = os.pwrite(fd, data, offset)
+    while written < len(data):
+        written += os.pwrite(fd, memoryview(data)[written:], offset + written)
+    return written

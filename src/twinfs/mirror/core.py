@@ -1,0 +1,306 @@
+"""What the write path shares: the legs, the nodes, the intent log, and what is pending.
+
+Order, for every change: the intent is in the log, the primary changes, the secondary changes (now or in
+a batch), the intent is cleared. The code between two awaits is the critical section: a change of names
+is announced, done on the primary and committed without one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import trio
+
+from twinfs.journal.log import IntentLog
+from twinfs.journal.ranges import Ranges, rounded
+from twinfs.journal.records import (
+    WHOLE_FILE,
+    Abort,
+    Applied,
+    Cleared,
+    Commit,
+    Compare,
+    NameChange,
+    Rename,
+    Stale,
+    renamed,
+    touched_by,
+)
+from twinfs.mirror.applier import UNEXPECTED, Applier
+from twinfs.mirror.exclude import Excludes
+from twinfs.mirror.lane import Job, Lane
+from twinfs.mirror.nodes import Node, NodeTable
+from twinfs.mirror.plan import Change, without_passing
+from twinfs.mirror.stale import StaleMark
+from twinfs.model import Mode
+
+_T = TypeVar("_T")
+
+NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""The leg stays; the object waits for room."""
+
+NodeChange = Callable[[], int]
+"""Does a change on the primary, returns the node number of the object it was about."""
+
+
+class Core:
+    """The volume's moving parts. `catch_up` runs in the lane, all else in the main thread."""
+
+    def __init__(
+        self, primary_fd: int, secondary_fd: int, log: IntentLog, excludes: Excludes, mode: Mode
+    ) -> None:
+        self.primary_fd = primary_fd
+        self.log = log
+        self.excludes = excludes
+        self.mode = mode
+        self.nodes = NodeTable(primary_fd)
+        self.applier = Applier(secondary_fd, log)
+        self.lane = Lane("secondary")
+        self.pending: deque[Change] = deque()
+        self.compares: dict[int, Compare] = {}
+        self.stale: dict[int, Node] = {}
+        self.copying: set[int] = set()
+        self.touched: dict[bytes, None] = {}
+        self.names_number = 0
+        self._is_naming = False
+        self.is_durable = False
+        self.durable_ns = time.time_ns()
+        self.holds: dict[int, trio.Event] = {}
+        self.is_secondary_up = True
+        self.on_secondary_error: Callable[[OSError], None] = lambda error: None
+
+    @property
+    def is_mirroring_now(self) -> bool:
+        """Whether a caller waits for the secondary."""
+        return self.mode is Mode.SYNC and self.is_secondary_up and not self.compares
+
+    def is_excluded(self, path: bytes, *, is_directory: bool) -> bool:
+        return self.excludes.matches(path, is_directory=is_directory)
+
+    # Changes of names
+
+    async def change_names(self, names: NameChange, act: NodeChange) -> None:
+        """Announce, do on the primary, commit; then mirror as the mode says."""
+        number = self.announce(names, act)
+        await self.mirror_names(number)
+
+    def announce(self, names: NameChange, act: NodeChange) -> int:
+        number = self.log.next_number()
+        # Whoever compares the legs must not look while the primary is ahead of `pending`.
+        self._is_naming = True
+        try:
+            return self._announce(number, names, act)
+        finally:
+            self._is_naming = False
+
+    def is_naming(self) -> bool:
+        """Asked by the lane's thread: a change of names is on its way to the primary right now."""
+        return self._is_naming
+
+    def _announce(self, number: int, names: NameChange, act: NodeChange) -> int:
+        self.log.append(number, names)
+        self.is_durable = False
+        try:
+            ident = act()
+        except BaseException:
+            self.log.append(number, Abort())
+            raise
+        try:
+            self.log.append(number, Commit(ident))
+        except OSError:
+            # The primary has changed: the caller's answer is yes. The next start looks at the primary
+            # to decide about an announcement without an end.
+            self.on_log_full()
+        self.pending.append(Change(number, names, ident, time.time()))
+        self.names_number = number
+        return number
+
+    on_log_full: Callable[[], None] = staticmethod(lambda: None)
+
+    async def mirror_names(self, number: int) -> None:
+        """In sync mode, wait until the secondary has the change; its failure is not the caller's."""
+        if not self.is_mirroring_now:
+            return
+        try:
+            await self.lane.run(lambda: self.catch_up(number))
+        except OSError as error:
+            self.secondary_failed(error)
+
+    def catch_up(self, number: int) -> None:
+        """In the lane: apply every pending change of names up to `number`, in order."""
+        batch = []
+        for change in list(self.pending):
+            if change.number > number:
+                break
+            batch.append(change)
+        planned = without_passing(batch) if len(batch) > 1 else batch
+        for change in planned:
+            self._drop_before(change.number)
+            unexpected = self.applier.apply(change.number, change.names)
+            self._touch(change.names)
+            if unexpected is not None:
+                self.compare_later(unexpected)
+        if batch:
+            self._drop_before(batch[-1].number + 1)
+            self.log.append(batch[-1].number, Applied())
+
+    def _drop_before(self, number: int) -> None:
+        while self.pending and self.pending[0].number < number:
+            self.pending.popleft()
+
+    def _touch(self, names: NameChange) -> None:
+        if isinstance(names, Rename):
+            self.touched = {renamed(path, names): None for path in self.touched}
+        for path in touched_by(names):
+            self.touched[path] = None
+
+    def compare_later(self, path: bytes, distrust_ns: int = 0) -> None:
+        """Put "compare everything below `path`" into the log."""
+        if any(_is_below(path, known.path) for known in list(self.compares.values())):
+            return
+        number = self.log.next_number()
+        record = Compare(path, distrust_ns)
+        self.log.append(number, record)
+        self.compares[number] = record
+
+    def secondary_failed(self, error: OSError) -> None:
+        """Nothing is lost: what it did not do stays in the log."""
+        if self.is_secondary_up:
+            self.is_secondary_up = False
+            self.on_secondary_error(error)
+
+    # Content and metadata
+
+    def mark(self, node: Node, start: int, end: int) -> StaleMark | None:
+        """Before the primary changes: [start, end) of the content (none if empty) and the metadata may
+        differ from now on. None for an object that is not mirrored or has no name any more."""
+        if not node.is_named or (self.excludes and self._is_node_excluded(node)):
+            return None
+        if self.compares:
+            # A partial copy would make a file look equal that was never compared.
+            start, end = 0, Ranges.OPEN_END
+        elif start != end:
+            start, end = rounded(start, min(end, Ranges.OPEN_END))
+        mark = node.stale
+        is_behind = not self.is_mirroring_now or node.ident in self.copying
+        if mark is not None:
+            mark.is_behind = mark.is_behind or is_behind
+            mark.is_touched = True
+            if start == end or mark.ranges.covers(start, end):
+                return mark
+        self.is_durable = False
+        number = self.log.next_number()
+        recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
+        self.log.append(number, Stale(node.ident, node.path(), start, recorded_end))
+        if mark is None:
+            mark = node.stale = StaleMark(number, is_behind=is_behind)
+            self.stale[node.ident] = node
+            self.nodes.pin(node)
+        mark.number = number
+        if start != end:
+            mark.ranges.add(start, end)
+        return mark
+
+    def _is_node_excluded(self, node: Node) -> bool:
+        return self.is_excluded(node.path(), is_directory=node.dir_fd >= 0)
+
+    def unmark(self, node: Node) -> None:
+        """The object needs no copying any more; the log is the caller's business."""
+        if node.stale is not None:
+            node.stale = None
+            del self.stale[node.ident]
+            self.nodes.unpin(node)
+
+    def name_goes(self, node: Node | None, parent: Node, name: bytes, status: os.stat_result) -> None:
+        """Before a name is removed or replaced: what is stale must stay reachable by another."""
+        if node is None or node.stale is None:
+            return
+        others = [known for known in self.nodes.names(node) if known != (parent, name)]
+        if others:
+            self.remember_path(node, others[0][0].child_path(others[0][1]))
+        elif status.st_nlink > 1:
+            # Its other names are not known here: only looking at everything finds them.
+            self.compare_later(b"")
+
+    async def on_secondary(self, call: Callable[[], _T], mark: StaleMark) -> _T | None:
+        """Do `call` in the secondary's lane; on failure the object is behind and None comes back."""
+        return await self.second_result(self.lane.start(call), mark)
+
+    async def second_result(self, job: Job[_T], mark: StaleMark) -> _T | None:
+        try:
+            return await job.wait()
+        except OSError as error:
+            self.fell_behind(mark, error)
+            return None
+
+    def fell_behind(self, mark: StaleMark, error: OSError) -> None:
+        """The secondary could not follow for one object: it is copied later."""
+        mark.is_behind = True
+        if error.errno not in UNEXPECTED and error.errno not in NO_ROOM:
+            self.secondary_failed(error)
+
+    async def mirror_metadata(self, node: Node) -> None:
+        """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
+        mark = node.stale
+        if mark is None or mark.is_behind or not node.is_named:
+            return
+        path = node.path()
+        mark.in_flight += 1
+        try:
+            await self.on_secondary(lambda: self.applier.copy_metadata(self.primary_fd, path), mark)
+        finally:
+            mark.in_flight -= 1
+
+    def remember_path(self, node: Node, path: bytes) -> None:
+        """Log a stale object's marks again under another of its names."""
+        if (mark := node.stale) is None:
+            return
+        for start, end in list(mark.ranges) or [(0, 0)]:
+            recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
+            self.log.append(mark.number, Stale(node.ident, path, start, recorded_end))
+
+    def restore(self, node: Node, taken: StaleMark) -> None:
+        """A copy failed: what it took is pending again, with what was marked since."""
+        mark = node.stale
+        if not node.is_named:
+            self.log.append(taken.number, Cleared(node.ident))
+            return
+        if mark is None:
+            node.stale = taken
+            self.stale[node.ident] = node
+            self.nodes.pin(node)
+        else:
+            for start, end in taken.ranges:
+                mark.ranges.add(start, end)
+            mark.since = min(mark.since, taken.since)
+            mark.is_behind = True
+
+    def clear(self, node: Node) -> None:
+        """The object is gone from both legs, or equal on both."""
+        if node.stale is not None:
+            self.log.append(node.stale.number, Cleared(node.ident))
+            self.unmark(node)
+
+    # What is pending
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether anything waits for a drain."""
+        return bool(
+            self.pending
+            or self.compares
+            or any((mark := node.stale) is not None and mark.is_behind for node in self.stale.values())
+        )
+
+    def is_settled(self) -> bool:
+        """Whether nothing at all is pending."""
+        return not (self.pending or self.stale or self.compares or self.touched or self.copying)
+
+
+def _is_below(path: bytes, directory: bytes) -> bool:
+    return not directory or path == directory or path.startswith(directory + b"/")

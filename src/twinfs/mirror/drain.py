@@ -1,0 +1,225 @@
+"""Clearing the intent log: the one mechanism behind batches, resync and rebuild.
+
+Order: changes of names, comparisons, contents, times; then the secondary is made durable and the log is
+cleared. Whatever stops it in between is still in the log.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from twinfs.fsio.syscalls import syncfs
+from twinfs.journal.records import Cleared
+from twinfs.mirror.chunk import CHUNK_OBJECTS, ChunkCopier
+from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
+from twinfs.mirror.core import NO_ROOM, Core
+from twinfs.mirror.nodes import Node
+from twinfs.mirror.progress import Meter, OnProgress
+from twinfs.mirror.rebuild import Rebuild
+from twinfs.mirror.stale import StaleMark
+
+
+@dataclass(slots=True)
+class Taken:
+    """A stale object that is being copied. `number`: marks up to it are cleared by this copy."""
+
+    node: Node
+    mark: StaleMark
+    number: int
+    copy: Copy
+
+
+class Drainer:
+    """Runs one drain at a time."""
+
+    def __init__(self, core: Core, *, is_deleting_excluded: bool) -> None:
+        self._core = core
+        self._is_deleting_excluded = is_deleting_excluded
+        self._lock = trio.Lock()
+        self._copier = ChunkCopier(core)
+        self.on_event: Callable[[str, str], None] = lambda kind, message: None
+
+    async def drain(self, on_progress: OnProgress | None = None) -> None:
+        """Bring the secondary to the primary's present state. OSError when the secondary fails."""
+        async with self._lock:
+            try:
+                await self._drain(Meter(on_progress))
+            except OSError as error:
+                self._core.secondary_failed(error)
+                raise
+
+    async def _drain(self, meter: Meter) -> None:
+        core = self._core
+        number = core.names_number
+        await core.lane.run(lambda: core.catch_up(number))
+        while core.compares:
+            number, record = next(iter(core.compares.items()))
+            rebuild = Rebuild(core, self._copier, meter, self.on_event)
+            await rebuild.run(number, record, is_deleting_excluded=self._is_deleting_excluded)
+        await self._copy_stale(meter)
+        await self.settle(is_forced=True)
+
+    async def _copy_stale(self, meter: Meter) -> None:
+        core = self._core
+        meter.step = "copying"
+        tried: set[int] = set()
+        while chunk := await self._take(tried):
+            try:
+                outcomes = await self._copier.copy([taken.copy for taken in chunk], meter)
+            except BaseException:
+                for taken in chunk:
+                    self._put_back(taken)
+                raise
+            failed: BaseException | None = None
+            cleared = []
+            for taken, error in zip(chunk, outcomes, strict=True):
+                if error is None:
+                    cleared.append(taken)
+                else:
+                    failed = self._not_copied(taken, error) or failed
+            await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
+            for taken in cleared:
+                self._clear(taken)
+            meter.files_done += len(cleared)
+            meter.report(chunk[-1].copy.path)
+            if failed is not None:
+                raise failed
+
+    async def _take(self, tried: set[int]) -> list[Taken]:
+        """The next objects to copy, under the paths they have now."""
+        core = self._core
+        chosen = [
+            node
+            for ident, node in core.stale.items()
+            if ident not in tried and (mark := node.stale) is not None and mark.is_behind
+        ][:CHUNK_OBJECTS]
+        tried.update(node.ident for node in chosen)
+        await self._wait_for_writes(chosen)
+        # No await from here on: numbers, paths and marks belong to one moment.
+        number = core.log.last_number
+        return [taken for node in chosen if (taken := self._take_one(node, number)) is not None]
+
+    async def _wait_for_writes(self, chosen: list[Node]) -> None:
+        """A write on its way to the primary is covered by the mark that is about to be taken: let it
+        land. New ones wait that long, and then make new marks."""
+        core = self._core
+        busy = [node for node in chosen if _is_in_flight(node)]
+        released = trio.Event()
+        for node in busy:
+            core.holds[node.ident] = released
+        try:
+            while any(_is_in_flight(node) for node in busy):  # noqa: ASYNC110 - rare, and milliseconds
+                await trio.sleep(0.001)
+        finally:
+            for node in busy:
+                del core.holds[node.ident]
+            released.set()
+
+    def _take_one(self, node: Node, number: int) -> Taken | None:
+        core = self._core
+        mark = node.stale
+        if mark is None or mark.in_flight:
+            return None
+        if not node.is_named:
+            core.clear(node)
+            return None
+        core.copying.add(node.ident)
+        core.nodes.pin(node)
+        core.unmark(node)
+        if node.file is not None:
+            node.file.close_secondary()
+        return Taken(node, mark, number, Copy(node.path(), node.ident, mark.ranges, core.nodes.ident_of))
+
+    def _clear(self, taken: Taken) -> None:
+        core = self._core
+        core.log.append(taken.number, Cleared(taken.node.ident))
+        core.copying.discard(taken.node.ident)
+        core.nodes.unpin(taken.node)
+
+    def _put_back(self, taken: Taken) -> None:
+        core = self._core
+        if taken.node.ident in core.copying:
+            core.copying.discard(taken.node.ident)
+            core.restore(taken.node, taken.mark)
+            core.nodes.unpin(taken.node)
+
+    def _not_copied(self, taken: Taken, error: BaseException) -> BaseException | None:
+        """Put the mark back; returns the error when it is the leg's and ends the drain."""
+        if isinstance(error, FileNotFoundError):
+            self._core.compare_later(taken.copy.path)
+        self._put_back(taken)
+        if isinstance(error, MovedError | FileNotFoundError):
+            return None
+        path = os.fsdecode(taken.copy.path)
+        if isinstance(error, SourceUnreadableError):
+            self.on_event("unreadable", f"the primary cannot read {path}: {error}")
+            return None
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            self.on_event("no_room", f"the secondary has no room for {path}: {error.strerror}")
+            return None
+        return error
+
+    # Times, durability, clearing
+
+    async def settle(self, *, is_forced: bool = False) -> None:
+        """Clear what both legs have; at rest, make both durable and forget the log.
+
+        Not while comparisons are pending: equal times would make files look equal that were never
+        compared. What is changed again meanwhile stays for the next time.
+        """
+        core = self._core
+        if core.compares or core.pending or not core.is_secondary_up:
+            return
+        names = core.names_number
+        marks = [
+            (node, mark, node.path())
+            for node in core.stale.values()
+            if (mark := node.stale) is not None and _is_done(node, mark, is_forced=is_forced)
+        ]
+        touched = list(core.touched)
+        paths = [path for _, _, path in marks] + touched
+
+        def copy_times() -> None:
+            for path in paths:
+                core.applier.copy_times(core.primary_fd, path)
+
+        if paths:
+            await core.lane.run(copy_times)
+        for node, mark, _ in marks:
+            if _is_done(node, mark, is_forced=False):
+                core.clear(node)
+        if core.names_number == names:
+            for path in touched:
+                core.touched.pop(path, None)
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """Nothing pending: make it true for a power cut, too."""
+        core = self._core
+        if not core.is_settled() or core.is_durable:
+            return
+        number = core.log.last_number
+        await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
+        await trio.to_thread.run_sync(syncfs, core.primary_fd)
+        if core.is_settled() and core.log.last_number == number:
+            core.log.reset()
+            core.is_durable = True
+            core.durable_ns = time.time_ns()
+
+
+def _is_done(node: Node, mark: StaleMark, *, is_forced: bool) -> bool:
+    """Written to both legs, and not again since the last look."""
+    if node.stale is not mark or mark.is_behind or mark.in_flight or not node.is_named:
+        return False
+    is_quiet = is_forced or not mark.is_touched
+    mark.is_touched = False
+    return is_quiet
+
+
+def _is_in_flight(node: Node) -> bool:
+    return node.stale is not None and node.stale.in_flight > 0

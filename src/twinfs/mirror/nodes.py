@@ -1,0 +1,233 @@
+"""What the daemon remembers of the objects that the kernel, or pending work, refers to.
+
+A node is known by the primary's inode number. It remembers one name (its parent and its name there);
+the table keeps the further names of hard-linked files. No path is kept: renaming a directory costs
+nothing, and a descriptor of a directory follows it wherever it goes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from twinfs.mirror.openfile import OpenFile
+from twinfs.mirror.stale import StaleMark
+
+ROOT_ID: Final = 1  # FUSE_ROOT_ID, linux/fuse.h
+_FOREIGN_BIT: Final = 1 << 62
+_KEPT_DIRECTORIES: Final = 512
+
+
+class Node:
+    """One object. `refs` counts the kernel's lookups, children that need it for their path, and pins."""
+
+    __slots__ = ("dir_fd", "file", "generation", "ident", "is_removed", "name", "parent", "refs", "stale")
+
+    def __init__(self, ident: int, generation: int = 0) -> None:
+        self.ident = ident
+        self.generation = generation
+        self.parent: Node | None = None
+        self.name = b""
+        self.refs = 0
+        self.dir_fd = -1
+        self.is_removed = False
+        self.file: OpenFile | None = None
+        self.stale: StaleMark | None = None
+
+    def path(self) -> bytes:
+        """Relative to the leg's root; empty for the root itself."""
+        parts: list[bytes] = []
+        node = self
+        while node.parent is not None:
+            parts.append(node.name)
+            node = node.parent
+        parts.reverse()
+        return b"/".join(parts)
+
+    def child_path(self, name: bytes) -> bytes:
+        path = self.path()
+        return path + b"/" + name if path else name
+
+    @property
+    def is_named(self) -> bool:
+        """False once no known name leads to it."""
+        return self.parent is not None or self.ident == ROOT_ID
+
+
+class NodeTable:
+    """All nodes, and the descriptors of the directories used last."""
+
+    def __init__(self, root_fd: int) -> None:
+        status = os.fstat(root_fd)
+        self._device = status.st_dev
+        self._root_ino = status.st_ino
+        self._foreign: dict[tuple[int, int], int] = {}
+        self._more_names: dict[int, set[tuple[Node, bytes]]] = {}
+        self._directories: OrderedDict[Node, None] = OrderedDict()
+        self.root = Node(ROOT_ID)
+        self.root.dir_fd = root_fd
+        self.root.refs = 1
+        self._nodes: dict[int, Node] = {ROOT_ID: self.root}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __getitem__(self, ident: int) -> Node:
+        """The node of a number the kernel gave; ESTALE for one it was never told."""
+        try:
+            return self._nodes[ident]
+        except KeyError:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from None
+
+    def get(self, ident: int) -> Node | None:
+        return self._nodes.get(ident)
+
+    def ident_of(self, status: os.stat_result) -> int:
+        """The node number: the inode's, with the root's swapped for 1.
+
+        Objects of another file system mounted inside the leg would repeat numbers: they get their own.
+        """
+        if status.st_dev != self._device:
+            key = (status.st_dev, status.st_ino)
+            return self._foreign.setdefault(key, _FOREIGN_BIT | len(self._foreign))
+        if status.st_ino == self._root_ino:
+            return ROOT_ID
+        return self._root_ino if status.st_ino == ROOT_ID else status.st_ino
+
+    def is_foreign(self, status: os.stat_result) -> bool:
+        return status.st_dev != self._device
+
+    def know(self, parent: Node, name: bytes, status: os.stat_result) -> Node:
+        """The node of what stands at `name`; it now remembers that name."""
+        ident = self.ident_of(status)
+        node = self._nodes.get(ident)
+        if node is None or node.is_removed:
+            node = self._make(ident, node)
+        if node.parent is parent and node.name == name:
+            return node
+        if node.ident != ROOT_ID:
+            self._add_name(node, parent, name)
+        return node
+
+    def _make(self, ident: int, dead: Node | None) -> Node:
+        # A number is used again while the kernel still remembers the removed object: another
+        # generation tells it apart, and the lookups it owes us are counted on the number.
+        node = Node(ident, dead.generation + 1 if dead else 0)
+        if dead is not None:
+            self._close_directory(dead)
+            node.refs = dead.refs
+        self._nodes[ident] = node
+        return node
+
+    def _add_name(self, node: Node, parent: Node, name: bytes) -> None:
+        if node.parent is None:
+            node.parent, node.name = parent, name
+        else:
+            names = self._more_names.setdefault(node.ident, set())
+            if (parent, name) in names:
+                return
+            names.add((parent, name))
+        parent.refs += 1
+
+    def forget_name(self, node: Node, parent: Node, name: bytes, *, is_last: bool) -> None:
+        """The name is gone. `is_last`: the object has no other name, known or not."""
+        names = self._more_names.get(node.ident)
+        if names and (parent, name) in names:
+            names.discard((parent, name))
+            self._release(parent)
+        elif node.parent is parent and node.name == name:
+            node.parent, node.name = names.pop() if names else (None, b"")
+            self._release(parent)
+        if names is not None and not names:
+            del self._more_names[node.ident]
+        if is_last:
+            node.is_removed = True
+
+    def move(self, node: Node, old: tuple[Node, bytes], new: tuple[Node, bytes]) -> None:
+        """A rename: the name `old` is now `new`."""
+        self._add_name(node, *new)
+        self.forget_name(node, *old, is_last=False)
+
+    def names(self, node: Node) -> Iterator[tuple[Node, bytes]]:
+        if node.parent is not None:
+            yield node.parent, node.name
+        yield from self._more_names.get(node.ident, ())
+
+    def forget(self, ident: int, lookups: int) -> None:
+        """The kernel dropped `lookups` references."""
+        node = self._nodes.get(ident)
+        if node is not None and node is not self.root:
+            node.refs -= lookups
+            self._drop_if_unused(node)
+
+    def pin(self, node: Node) -> None:
+        node.refs += 1
+
+    def unpin(self, node: Node) -> None:
+        self._release(node)
+
+    def _release(self, node: Node) -> None:
+        node.refs -= 1
+        self._drop_if_unused(node)
+
+    def _drop_if_unused(self, node: Node) -> None:
+        while node.refs <= 0 and node is not self.root:
+            if self._nodes.get(node.ident) is node:
+                del self._nodes[node.ident]
+            self._close_directory(node)
+            for parent, _ in self._more_names.pop(node.ident, set()):
+                self._release(parent)
+            parent_of = node.parent
+            node.parent = None
+            if parent_of is None:
+                return
+            parent_of.refs -= 1
+            node = parent_of
+
+    def directory(self, node: Node) -> int:
+        """An O_PATH descriptor of the directory on the primary. It is the table's: do not close it."""
+        if node.dir_fd >= 0:
+            if node in self._directories:
+                self._directories.move_to_end(node)
+            return node.dir_fd
+        # Upwards to the nearest open one, then down again: a path may be thousands of names deep.
+        chain = [node]
+        while chain[-1].dir_fd < 0:
+            parent = chain[-1].parent
+            if parent is None:
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+            chain.append(parent)
+        fd = chain.pop().dir_fd
+        for below in reversed(chain):
+            fd = os.open(below.name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            below.dir_fd = fd
+            self._directories[below] = None
+            self._close_oldest()
+        return fd
+
+    def _close_oldest(self) -> None:
+        if len(self._directories) > _KEPT_DIRECTORIES:
+            oldest, _ = self._directories.popitem(last=False)
+            os.close(oldest.dir_fd)
+            oldest.dir_fd = -1
+
+    def keep_removed_directory(self, node: Node) -> None:
+        """A directory about to be removed may still be somebody's current one: keep its descriptor."""
+        self.directory(node)
+        self._directories.pop(node, None)
+
+    def _close_directory(self, node: Node) -> None:
+        self._directories.pop(node, None)
+        if node.dir_fd >= 0:
+            os.close(node.dir_fd)
+            node.dir_fd = -1
+
+    def close(self) -> None:
+        for node in list(self._nodes.values()):
+            if node.file is not None:
+                node.file.close()
+            if node is not self.root:
+                self._close_directory(node)

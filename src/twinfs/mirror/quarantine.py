@@ -1,0 +1,54 @@
+"""Where the secondary's files go that the volume does not know: aside, never away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Final
+
+QUARANTINE: Final = b".twinfs/quarantine"
+
+
+class Quarantine:
+    """A folder a session, made when first needed: `.twinfs/quarantine/20260131T235959/their/old/path`."""
+
+    def __init__(self, root_fd: int) -> None:
+        self._root_fd = root_fd
+        self._folder = QUARANTINE + time.strftime("/%Y%m%dT%H%M%S").encode()
+        self.moved = 0
+
+    @property
+    def folder(self) -> str:
+        return os.fsdecode(self._folder)
+
+    def take(self, dir_fd: int, name: bytes, path: bytes) -> None:
+        """Move the object at `name` in the open directory, `path` from the root, into quarantine.
+
+        One rename(2): a kill leaves it in the one place or the other. A name that is taken there
+        already gets a number.
+        """
+        parent = self._folder
+        self._make(QUARANTINE)
+        self._make(parent)
+        for part in path.split(b"/")[:-1]:
+            parent += b"/" + part
+            self._make(parent)
+        target = parent + b"/" + name
+        number = 0
+        while self._exists(target):
+            number += 1
+            target = parent + b"/" + name[:240] + b".%d" % number
+        os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
+        self.moved += 1
+
+    def _make(self, path: bytes) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700, dir_fd=self._root_fd)
+
+    def _exists(self, path: bytes) -> bool:
+        try:
+            os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True

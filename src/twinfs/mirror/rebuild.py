@@ -1,0 +1,134 @@
+"""Comparing everything below a path, while the volume is in use.
+
+Directory by directory: the lane applies what is pending, compares the two listings and makes names and
+metadata equal; then the contents that differ are copied. Interrupted, it begins again, and what is equal
+by then costs a look.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import trio
+
+from twinfs.fsio.syscalls import syncfs
+from twinfs.journal.records import Compare, Compared, Rename, renamed, touched_by
+from twinfs.mirror.applier import UNEXPECTED
+from twinfs.mirror.chunk import CHUNK_OBJECTS, ChunkCopier, Outcome
+from twinfs.mirror.compare import Comparer, Findings, Place
+from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
+from twinfs.mirror.core import Core
+from twinfs.mirror.progress import Meter
+
+_LISTING_TRIES: Final = 20
+
+OnEvent = Callable[[str, str], None]
+
+
+class Rebuild:
+    """Works off one `Compare` record."""
+
+    def __init__(self, core: Core, copier: ChunkCopier, meter: Meter, on_event: OnEvent) -> None:
+        self._core = core
+        self._copier = copier
+        self._meter = meter
+        self._on_event = on_event
+        self._distrust_ns = 0
+
+    async def run(self, number: int, record: Compare, *, is_deleting_excluded: bool) -> None:
+        """Make the secondary equal below the record's path, durably, and clear the record."""
+        core = self._core
+        self._distrust_ns = record.distrust_ns
+        self._meter.step = "comparing"
+        comparer = Comparer(
+            core.primary_fd,
+            core.applier,
+            core.excludes,
+            core.nodes.ident_of,
+            is_deleting_excluded=is_deleting_excluded,
+        )
+        places = [Place(record.path)]
+        core.applier.followers.update(places)
+        try:
+            while places:
+                await self._step(comparer, places)
+        finally:
+            core.applier.followers.difference_update(places)
+            comparer.close()
+        await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
+        core.log.append(number, Compared())
+        core.compares.pop(number, None)
+        if comparer.quarantine.moved:
+            moved = f"{comparer.quarantine.moved} objects that only the secondary had"
+            self._on_event("quarantined", f"{moved} are in its quarantine now: {comparer.quarantine.folder}")
+
+    async def _step(self, comparer: Comparer, places: list[Place]) -> None:
+        core, meter = self._core, self._meter
+        place = places.pop()
+        found = await core.lane.run(partial(self._compare_directory, comparer, place))
+        if found is None:
+            places.insert(0, place)
+            await trio.sleep(0.05)
+            return
+        core.applier.followers.discard(place)
+        core.touched[place.path] = None
+        places.extend(found.directories)
+        meter.files_total += found.files
+        meter.bytes_total += sum(copy.size for copy in found.copies)
+        await self._copy(found.copies)
+        meter.files_done += found.files
+        meter.report(place.path)
+
+    def _compare_directory(self, comparer: Comparer, place: Place) -> Findings | None:
+        """In the lane. None: the directory's names kept changing, try again later."""
+        core = self._core
+        for _ in range(_LISTING_TRIES):
+            number = core.names_number
+            if core.is_naming():
+                time.sleep(0.001)
+                continue
+            core.catch_up(number)
+            path = place.path
+            try:
+                both = comparer.list_both(path)
+            except OSError as error:
+                if error.errno not in UNEXPECTED or not path:
+                    raise
+                # The secondary lacks the directory: begin one level up.
+                core.compare_later(path.rpartition(b"/")[0], self._distrust_ns)
+                return Findings()
+            if both is None:
+                return Findings()
+            if not core.is_naming() and not self._has_changed(path, number):
+                found = comparer.directory(path, *both, self._distrust_ns)
+                core.applier.followers.update(found.directories)
+                return found
+        return None
+
+    def _has_changed(self, path: bytes, number: int) -> bool:
+        for change in list(self._core.pending):
+            if change.number > number:
+                names = change.names
+                if path in touched_by(names) or (isinstance(names, Rename) and path != renamed(path, names)):
+                    return True
+        return False
+
+    async def _copy(self, copies: list[Copy]) -> None:
+        for start in range(0, len(copies), CHUNK_OBJECTS):
+            chunk = copies[start : start + CHUNK_OBJECTS]
+            for copy, outcome in zip(chunk, await self._copier.copy(chunk, self._meter), strict=True):
+                self._judge(copy, outcome)
+            self._meter.report(chunk[-1].path)
+
+    def _judge(self, copy: Copy, outcome: Outcome) -> None:
+        """Only a failing secondary ends the comparison; its record stays and begins it again."""
+        if outcome is None or isinstance(outcome, MovedError):
+            return  # renamed meanwhile: its own record makes it compared again
+        if isinstance(outcome, SourceUnreadableError):
+            self._on_event("unreadable", f"the primary cannot read {os.fsdecode(copy.path)}: {outcome}")
+            return
+        raise outcome

@@ -1,0 +1,108 @@
+"""What a volume starts with: from the intent log that the last session left to a core that knows it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from twinfs.journal.log import LogFile
+from twinfs.journal.ranges import Ranges
+from twinfs.journal.records import WHOLE_FILE, Commit, Compare, Record, Stale, Touched, touched_by
+from twinfs.journal.replay import Recovered, recover
+from twinfs.mirror.core import Core
+from twinfs.mirror.doubt import outcome
+from twinfs.mirror.nodes import Node
+from twinfs.mirror.plan import Change
+from twinfs.mirror.stale import StaleMark
+
+_CLOCK_SLACK_NS: Final = 5_000_000_000
+
+
+def restore(core: Core, left: LogFile, *, lost_power: bool, excludes: str) -> list[str]:
+    """Fill `core` with what is pending and begin its log anew. Returns what is worth telling.
+
+    Before the new log is in place the old one is untouched: a kill here changes nothing.
+    """
+    recovered = recover(left)
+    notes: list[str] = []
+    compare: Compare | None = None
+    if not left.is_whole or left.header is None:
+        notes.append("the intent log is missing or damaged: comparing everything")
+        compare = Compare(b"", 0)
+    elif lost_power and not recovered.is_closed:
+        notes.append("the machine went down while the volume was in use: comparing what changed since")
+        compare = Compare(b"", max(1, left.header.since_ns - _CLOCK_SLACK_NS))
+    elif left.header.excludes != excludes:
+        notes.append("what is excluded has changed: comparing everything")
+        compare = Compare(b"", 0)
+    _restore_changes(core, recovered)
+    _restore_stale(core, recovered)
+    core.compares.update(recovered.compares)
+    if compare is not None:
+        core.compares[recovered.last_number + 1] = compare
+        recovered.last_number += 1
+    since_ns = left.header.since_ns if left.header else time.time_ns()
+    core.log.start(records_of(core), recovered.last_number + 1, since_ns)
+    core.is_durable = recovered.is_closed
+    core.durable_ns = since_ns
+    return notes
+
+
+def _restore_changes(core: Core, recovered: Recovered) -> None:
+    since = time.time()
+    for number, (change, ident) in recovered.changes.items():
+        if ident is None:
+            ident = outcome(core.primary_fd, change, core.nodes.ident_of)
+            if ident is None:
+                continue
+        core.pending.append(Change(number, change, ident, since))
+        core.names_number = number
+        recovered.touched.update(touched_by(change))
+    core.applier.swapping.update(recovered.swapping)
+    core.touched.update(dict.fromkeys(recovered.touched))
+
+
+def _restore_stale(core: Core, recovered: Recovered) -> None:
+    for ident, stale in recovered.stale.items():
+        node = _find(core, stale.path, ident)
+        if node is None:
+            continue  # removed: the record of that says so
+        mark = node.stale = StaleMark(max(number for number, _, _ in stale.marks), is_behind=True)
+        mark.ranges = stale.ranges()
+        core.stale[node.ident] = node
+        core.nodes.pin(node)
+
+
+def _find(core: Core, path: bytes, ident: int) -> Node | None:
+    """The node at `path`, if it is still that object."""
+    node = core.nodes.root
+    if not path:
+        return node
+    for name in path.split(b"/"):
+        try:
+            status = os.stat(name, dir_fd=core.nodes.directory(node), follow_symlinks=False)
+        except OSError:
+            return None
+        node = core.nodes.know(node, name, status)
+        if not stat.S_ISDIR(status.st_mode):
+            break
+    return node if node.ident == ident else None
+
+
+def records_of(core: Core) -> Iterator[tuple[int, Record]]:
+    """The log that says what is pending now, and nothing else."""
+    yield from list(core.compares.items())
+    for change in list(core.pending):
+        yield change.number, change.names
+        yield change.number, Commit(change.ino)
+    for node in list(core.stale.values()):
+        mark = node.stale
+        if mark is not None and node.is_named:
+            for start, end in list(mark.ranges) or [(0, 0)]:
+                recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
+                yield mark.number, Stale(node.ident, node.path(), start, recorded_end)
+    for path in list(core.touched):
+        yield core.log.last_number, Touched(path)

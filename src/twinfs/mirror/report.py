@@ -1,0 +1,51 @@
+"""Figures about legs and about what is pending."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from twinfs.errors import LegNotMountedError, TwinfsError, WrongDiskError
+from twinfs.mirror.core import Core
+from twinfs.mirror.label import Leg
+from twinfs.model import LegState, LegStatus, Pending, Role
+
+
+def pending_of(core: Core) -> Pending:
+    """What the secondary has not yet applied, now."""
+    changes = len(core.pending) + len(core.compares)
+    total_bytes = 0
+    oldest = [core.pending[0].since] if core.pending else []
+    for node in core.stale.values():
+        mark = node.stale
+        if mark is not None and mark.is_behind:
+            changes += 1
+            total_bytes += mark.ranges.total_bytes(_size(core, node.file.fd if node.file else -1))
+            oldest.append(mark.since)
+    return Pending(changes, total_bytes, max(0.0, time.time() - min(oldest)) if oldest else 0.0)
+
+
+def _size(core: Core, fd: int) -> int:
+    return os.fstat(fd).st_size if fd >= 0 else 0
+
+
+def leg_status(leg: Leg, state: LegState) -> LegStatus:
+    space = os.fstatvfs(leg.fd)
+    return LegStatus(
+        leg.role, leg.path, state, space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+    )
+
+
+def offline_leg_status(role: Role, path: str, volume_id: str, state: LegState) -> LegStatus:
+    try:
+        leg = Leg.open(role, path, volume_id)
+    except LegNotMountedError:
+        return LegStatus(role, path, LegState.MISSING, 0, 0)
+    except WrongDiskError:
+        return LegStatus(role, path, LegState.WRONG_DISK, 0, 0)
+    except TwinfsError:
+        return LegStatus(role, path, LegState.FAULTY, 0, 0)
+    try:
+        return leg_status(leg, state)
+    finally:
+        leg.close()

@@ -1,0 +1,26 @@
+"""What of an object may differ between the legs."""
+
+from __future__ import annotations
+
+import time
+
+from twinfs.journal.ranges import Ranges
+
+
+class StaleMark:
+    """Marked in the intent log before the primary changes; cleared when the secondary is known equal.
+
+    `is_behind`: the secondary was not, or not successfully, written; it must be copied. When False (sync
+    mode) every answered write reached both legs, and the mark only covers what is in flight.
+    """
+
+    __slots__ = ("in_flight", "is_behind", "is_touched", "metadata", "number", "ranges", "since")
+
+    def __init__(self, number: int, *, is_behind: bool) -> None:
+        self.number = number
+        self.since = time.time()
+        self.metadata = False
+        self.ranges = Ranges()
+        self.is_behind = is_behind
+        self.is_touched = True
+        self.in_flight = 0

@@ -1,0 +1,124 @@
+"""Values and choices shared by every layer: frozen, typed, without behaviour that touches a disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+
+
+class Mode(StrEnum):
+    """When a change reaches the secondary: before the caller is answered, or with the next batch."""
+
+    SYNC = "sync"
+    BATCHED = "batched"
+
+
+class VolumeState(StrEnum):
+    """clean: nothing pending and the secondary is durable; either disk may be unplugged."""
+
+    CLEAN = "clean"
+    DIRTY = "dirty"
+    DEGRADED = "degraded"
+    RESYNCING = "resyncing"
+    FAILED = "failed"
+
+
+class LegState(StrEnum):
+    IN_SYNC = "in_sync"
+    STALE = "stale"
+    MISSING = "missing"
+    WRONG_DISK = "wrong_disk"
+    FAULTY = "faulty"
+
+
+@dataclass(frozen=True, slots=True)
+class LegStatus:
+    role: Role
+    path: str
+    state: LegState
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the secondary has not yet applied.
+
+    `changes` counts namespace records and objects whose content or metadata are behind; `bytes` is the
+    content still to copy; `lag_seconds` is the age of the oldest of them (0.0 when there is none).
+    """
+
+    changes: int
+    bytes: int
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubSummary:
+    """The last finished scrub. `finished` is seconds since the epoch."""
+
+    finished: float
+    mismatches: int
+    repaired: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStatus:
+    volume: str
+    pid: int | None
+    state: VolumeState
+    mode: Mode
+    mountpoint: str | None
+    legs: tuple[LegStatus, ...]
+    pending: Pending
+    last_scrub: ScrubSummary | None
+    action: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A long operation's position. Totals are 0 while they are not known yet."""
+
+    step: str
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    current: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a volume. `time` is seconds since the epoch; `kind` is snake_case."""
+
+    time: float
+    volume: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeConfig:
+    """A volume's settings, as its TOML says them (daemon/config.py reads and writes it).
+
+    `primary` and `secondary` are absolute paths of the legs' root directories. `at` is "HH:MM" local
+    time or None; in batched mode it replaces `interval_seconds`.
+    """
+
+    name: str
+    volume_id: str
+    primary: str
+    secondary: str
+    mode: Mode = Mode.SYNC
+    interval_seconds: float = 5.0
+    at: str | None = None
+    mountpoint: str | None = None
+    exclude: tuple[str, ...] = ()
+    delete_excluded: bool = False
+    degraded_start: bool = False

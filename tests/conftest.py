@@ -1,0 +1,172 @@
+"""Fixtures of the black-box tests: scratch directories, legs, volumes in both modes, and a watchdog."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.disks import Disk
+from support.machine import mounts_under, run
+from support.volume import LIVE, Volume
+
+MODES = ("sync", "batched")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--legs",
+        default="dir",
+        choices=("dir", "ext4", "xfs", "btrfs"),
+        help="what the legs are: plain directories, or file systems on loop devices (needs root)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "deadline(seconds): when the watchdog ends a test that hangs in a mount"
+    )
+
+
+@pytest.fixture(autouse=True)
+def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End the mounts of a test that takes too long: a hung mount would hang the whole run, unkillably."""
+    if not _is_black_box(request):
+        yield
+        return
+    marker = request.node.get_closest_marker("deadline")
+    seconds = marker.args[0] if marker else 120
+    bitten: list[str] = []
+
+    def bite() -> None:
+        bitten.append(request.node.nodeid)
+        faulthandler.dump_traceback(sys.__stderr__)
+        for volume in list(LIVE):
+            volume.abandon()
+
+    timer = threading.Timer(seconds, bite)
+    timer.daemon = True
+    timer.start()
+    yield
+    timer.cancel()
+    assert not bitten, f"took more than {seconds} s; its mounts were ended by force"
+
+
+def _is_black_box(request: pytest.FixtureRequest) -> bool:
+    return bool({"parity", "fuse", "crash"} & set(Path(request.node.path).parts))
+
+
+def make_workspace() -> Path:
+    """A scratch directory that other users may pass through, unlike pytest's tmp_path."""
+    directory = Path(tempfile.mkdtemp(prefix="twinfs-test-"))
+    directory.chmod(0o755)
+    return directory
+
+
+def remove_workspace(directory: Path) -> None:
+    """Never deletes through a mount that a failed test has left."""
+    left = mounts_under(directory)
+    for point in reversed(left):
+        run("umount", "-l", os.fsdecode(point), check=False)
+    if not mounts_under(directory):
+        shutil.rmtree(directory)
+    assert not left, f"the test left mounts: {left}"
+
+
+@pytest.fixture
+def workspace() -> Iterator[Path]:
+    directory = make_workspace()
+    yield directory
+    remove_workspace(directory)
+
+
+@pytest.fixture(scope="module")
+def module_workspace() -> Iterator[Path]:
+    directory = make_workspace()
+    yield directory
+    remove_workspace(directory)
+
+
+@pytest.fixture
+def new_disk(workspace: Path) -> Iterator[Callable[..., Disk]]:
+    """Make file systems on loop devices, mounted below the workspace; all are taken out in the end."""
+    disks: list[Disk] = []
+
+    def make(name: str, kind: str = "ext4", size_bytes: int = 0) -> Disk:
+        disks.append(Disk(workspace / name, kind, size_bytes).put_in())
+        return disks[-1]
+
+    yield make
+    for disk in disks:
+        disk.take_out()
+
+
+def make_legs(base: Path, kind: str) -> tuple[tuple[Path, Path], list[Disk]]:
+    """Two directories, or two file systems of the kind that --legs names, large enough for the tests."""
+    if kind == "dir":
+        return (base / "primary", base / "secondary"), []
+    size_bytes = 8 << 30  # sparse: costs what is written
+    disks = [Disk(base / f"disk-{role}", kind, size_bytes).put_in() for role in ("primary", "secondary")]
+    for disk in disks:
+        (disk.path / "leg").mkdir()
+    return (disks[0].path / "leg", disks[1].path / "leg"), disks
+
+
+@pytest.fixture(scope="module", params=MODES)
+def shared_volume(request: pytest.FixtureRequest, module_workspace: Path) -> Iterator[Volume]:
+    """A mounted volume that the tests of a module share; its legs are equal in the end."""
+    base = module_workspace / request.param
+    legs, disks = make_legs(base, request.config.getoption("--legs"))
+    volume = Volume(base, request.param, legs).init().mount_it()
+    yield volume
+    try:
+        volume.assert_legs_equal()
+    finally:
+        _end(volume, disks)
+
+
+@pytest.fixture
+def new_volume(workspace: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Volume]]:
+    """Make volumes that are neither initialised nor mounted yet; all are taken down in the end."""
+    volumes: list[Volume] = []
+    disks: list[Disk] = []
+
+    def make(mode: str = "sync", name: str = "pair", **options: object) -> Volume:
+        base = workspace / name
+        if "legs" not in options:
+            options["legs"], more = make_legs(base, request.config.getoption("--legs"))
+            disks.extend(more)
+        volumes.append(Volume(base, mode, name=name, **options))  # type: ignore[arg-type]  passed through
+        return volumes[-1]
+
+    yield make
+    troubles = []
+    for volume in volumes:
+        try:
+            volume.tear_down()
+        except AssertionError as trouble:
+            troubles.append(str(trouble))
+    for disk in disks:
+        disk.take_out()
+    assert not troubles, "\n".join(troubles)
+
+
+@pytest.fixture(params=MODES)
+def volume(request: pytest.FixtureRequest, new_volume: Callable[..., Volume]) -> Volume:
+    """A fresh mounted volume of each mode."""
+    return new_volume(request.param).init().mount_it()
+
+
+def _end(volume: Volume, disks: list[Disk]) -> None:
+    try:
+        volume.tear_down()
+    finally:
+        for disk in disks:
+            disk.take_out()

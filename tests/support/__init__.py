@@ -1,0 +1,6 @@
+"""What the black-box tests share: driving a volume through its command line, and comparing trees."""
+
+import pytest
+
+# Without this an assert in these modules says only that it failed, not what it compared.
+pytest.register_assert_rewrite("support.machine", "support.parity", "support.tree", "support.volume")
