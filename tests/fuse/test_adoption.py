@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,9 @@ def in_quarantine(volume: Volume) -> dict[str, str]:
     found = {}
     for path in (volume.secondary / ".twinfs/quarantine").rglob("*"):
         if path.is_file() and not path.is_symlink():
-            found["/".join(path.relative_to(volume.secondary / ".twinfs/quarantine").parts[1:])] = path.read_text()
+            found["/".join(path.relative_to(volume.secondary / ".twinfs/quarantine").parts[1:])] = (
+                path.read_text()
+            )
     return found
 
 
@@ -70,7 +73,9 @@ def test_only_what_differs_is_copied_and_nothing_is_lost(new_volume, mode: str) 
     inodes = {path: path.stat().st_ino for each in same for path in each.rglob("file*")}
     volume.init("--adopt").mount_it()
     volume.assert_legs_equal()
-    unwanted = tree.differences(primary_before, tree.snapshot(volume.primary), ignore=frozenset({"dir_mtime"}))
+    unwanted = tree.differences(
+        primary_before, tree.snapshot(volume.primary), ignore=frozenset({"dir_mtime"})
+    )
     assert unwanted == []
     assert [str(path) for path, inode in inodes.items() if path.stat().st_ino != inode] == []
     kept = in_quarantine(volume)
@@ -142,8 +147,9 @@ def test_an_interrupted_adoption_goes_on_where_it_was(new_volume, how: str, end:
     # A name stands for a whole file: a half-copied one is nowhere to be seen.
     assert whole == copied()
     inodes = {path: path.stat().st_ino for path in whole}
-    volume.sync() if not volume.pid else None
-    volume.mount_it() if not volume.pid else None
+    if volume.pid is None:
+        volume.sync()
+        volume.mount_it()
     volume.assert_legs_equal()
     assert {path: path.stat().st_ino for path in whole} == inodes, "copied again"
     assert in_quarantine(volume) == {"only-here": "the last copy"}
@@ -151,13 +157,15 @@ def test_an_interrupted_adoption_goes_on_where_it_was(new_volume, how: str, end:
     assert left == [], "half-copied files were left behind"
 
 
-def start_adoption(volume: Volume, how: str):
-    """Begin to bring the secondary up to date; the process to interrupt, or one that has ended for "mount"."""
+def start_adoption(volume: Volume, how: str) -> subprocess.Popen[str]:
+    """Begin to bring the secondary up to date; the process to interrupt."""
     words = ["init", str(volume.primary), str(volume.secondary), "--name", volume.name, "--adopt"]
     if how == "init --adopt":
         return volume.start_twinfs(*words, "--mode", volume.mode, "--interval", volume.interval)
     first = volume.start_twinfs(*words, "--mode", volume.mode, "--interval", volume.interval)
-    wait_until(lambda: (volume.base / "config" / f"{volume.name}.toml").exists(), 20, "init wrote no settings")
+    wait_until(
+        lambda: (volume.base / "config" / f"{volume.name}.toml").exists(), 20, "init wrote no settings"
+    )
     first.kill()
     first.communicate()
     if how == "sync":
@@ -166,7 +174,7 @@ def start_adoption(volume: Volume, how: str):
     return volume.start_twinfs("sync", volume.name)
 
 
-def stop_adoption(volume: Volume, how: str, process, end: signal.Signals) -> None:
+def stop_adoption(volume: Volume, how: str, process: subprocess.Popen[str], end: signal.Signals) -> None:
     if how != "mount":
         process.send_signal(end)
         assert process.wait(60) == (130 if end == signal.SIGINT else -signal.SIGKILL)

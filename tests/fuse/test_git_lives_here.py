@@ -84,7 +84,7 @@ def test_commits_merges_stashes_and_packing_leave_a_sound_repository(place: Path
 
 
 def test_status_after_a_remount_knows_its_files_again(new_volume, origin: Path) -> None:
-    """git compares ctime, inode and mtime with its index: they survive a remount, or every file is read anew."""
+    """git compares inodes and times with its index: if a remount changed them, every file were read anew."""
     volume: Volume = new_volume("batched").init().mount_it()
     git(volume.mount, "clone", "-q", str(origin), "clone")
     clone = volume.mount / "clone"

@@ -245,7 +245,10 @@ def test_status_of_a_mounted_volume_has_every_promised_field(volume: Volume) -> 
 
 def test_events_tell_of_mounts_and_unmounts(volume: Volume) -> None:
     volume.umount()
-    kinds = [json.loads(line)["kind"] for line in volume.twinfs("events", volume.name, "--json").stdout.splitlines()]
+    kinds = [
+        json.loads(line)["kind"]
+        for line in volume.twinfs("events", volume.name, "--json").stdout.splitlines()
+    ]
     assert "mounted" in kinds
     assert "unmounted" in kinds
 

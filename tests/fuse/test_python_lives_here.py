@@ -16,7 +16,9 @@ _FILES = {
     "hello_twinfs/__init__.py": "def main() -> None:\n    print('hello from the volume')\n",
     "hello_twinfs/data.txt": "data\n" * 1000,
     "hello_twinfs-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: hello-twinfs\nVersion: 1.0\n",
-    "hello_twinfs-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "hello_twinfs-1.0.dist-info/WHEEL": (
+        "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    ),
     "hello_twinfs-1.0.dist-info/entry_points.txt": "[console_scripts]\nhello-twinfs = hello_twinfs:main\n",
 }
 
@@ -30,7 +32,9 @@ def make_wheel(directory: Path) -> Path:
             archive.writestr(name, text)
             digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
             record += f"{name},sha256={digest},{len(text)}\n"
-        archive.writestr("hello_twinfs-1.0.dist-info/RECORD", record + "hello_twinfs-1.0.dist-info/RECORD,,\n")
+        archive.writestr(
+            "hello_twinfs-1.0.dist-info/RECORD", record + "hello_twinfs-1.0.dist-info/RECORD,,\n"
+        )
     return wheel
 
 

@@ -107,7 +107,9 @@ def test_an_unmounted_primary_leaves_the_mirror_alone(new_volume, new_disk: Call
 
 
 @needs_root
-def test_a_copy_of_the_disk_on_another_file_system_is_refused(new_volume, new_disk: Callable[..., Disk]) -> None:
+def test_a_copy_of_the_disk_on_another_file_system_is_refused(
+    new_volume, new_disk: Callable[..., Disk]
+) -> None:
     one, two, copy = new_disk("disk-one"), new_disk("disk-two"), new_disk("copy")
     volume: Volume = new_volume("sync", legs=(one.path, two.path)).init().mount_it()
     fill(volume)
@@ -184,7 +186,9 @@ def test_a_leg_taken_away_while_mounted_is_never_written_beneath(
 ) -> None:
     """The lazily unmounted disk is still open; the empty directory that its path leads to now stays empty."""
     disks = {"primary": new_disk("disk-one"), "secondary": new_disk("disk-two")}
-    volume: Volume = new_volume("sync", legs=(disks["primary"].path, disks["secondary"].path)).init().mount_it()
+    volume: Volume = (
+        new_volume("sync", legs=(disks["primary"].path, disks["secondary"].path)).init().mount_it()
+    )
     (volume.mount / "before").write_text("x")
     run("umount", "-l", disks[role].path)
     (volume.mount / "after").write_text("y")
@@ -223,7 +227,9 @@ def test_a_full_secondary_is_not_the_caller_s_problem(new_volume, new_disk: Call
     large, small = new_disk("large", size_bytes=128 << 20), new_disk("small", size_bytes=40 << 20)
     volume: Volume = new_volume("sync", legs=(large.path, small.path)).init().mount_it()
     ballast = small.path / ".twinfs/quarantine/ballast"
-    ballast.write_bytes(bytes(int(os.statvfs(small.path).f_bavail * os.statvfs(small.path).f_frsize) - (2 << 20)))
+    ballast.write_bytes(
+        bytes(int(os.statvfs(small.path).f_bavail * os.statvfs(small.path).f_frsize) - (2 << 20))
+    )
     (volume.mount / "file").write_bytes(b"more than fits" * (1 << 19))
     (volume.mount / "dir").mkdir()
     assert (volume.mount / "file").stat().st_size == 14 << 19

@@ -19,7 +19,8 @@ with closing(sqlite3.connect(path, timeout=100, isolation_level=None)) as db:
     db.execute("PRAGMA synchronous=NORMAL")
     for number in range(40):
         db.execute("BEGIN IMMEDIATE")
-        db.executemany("INSERT INTO entry VALUES (?, ?, ?)", [(who, number * 5 + n, who * 500) for n in range(5)])
+        rows = [(who, number * 5 + n, who * 500) for n in range(5)]
+        db.executemany("INSERT INTO entry VALUES (?, ?, ?)", rows)
         db.execute("UPDATE total SET number = number + 5")
         db.execute("COMMIT" if number % 10 != 9 else "ROLLBACK")
 """

@@ -23,7 +23,11 @@ def test_it_is_not_listed(volume: Volume) -> None:
 
 def test_the_label_is_not_reached_through_the_volume(volume: Volume) -> None:
     for name in ("label.json", "tmp", "quarantine"):
-        assert outcome(os.open, volume.mount / ".twinfs" / name, os.O_RDONLY)[0] in ("ENOENT", "EACCES", "EPERM")
+        assert outcome(os.open, volume.mount / ".twinfs" / name, os.O_RDONLY)[0] in (
+            "ENOENT",
+            "EACCES",
+            "EPERM",
+        )
 
 
 def test_nothing_of_that_name_is_made_at_the_root(volume: Volume) -> None:

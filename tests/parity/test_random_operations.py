@@ -1,4 +1,4 @@
-"""Generated sequences of operations: after every step both sides answer the same, and in the end they are the same."""
+"""Generated sequences of operations: both sides answer every step the same, and end up the same."""
 
 from __future__ import annotations
 
@@ -134,13 +134,19 @@ class Machine(RuleBasedStateMachine):
 
     @rule(path=paths)
     def xattrs(self, path: str) -> None:
-        self.same(lambda root, _: [(k, os.getxattr(root / path, k)) for k in sorted(os.listxattr(root / path))])
+        self.same(
+            lambda root, _: [(k, os.getxattr(root / path, k)) for k in sorted(os.listxattr(root / path))]
+        )
 
     # -- contents by path
 
     @rule(path=paths, letter=letters, size=sizes)
     def write_file(self, path: str, letter: bytes, size: int) -> None:
-        self.same(lambda root, _: _with_file(root / path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _writer(letter * size, 0)))
+        self.same(
+            lambda root, _: _with_file(
+                root / path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _writer(letter * size, 0)
+            )
+        )
 
     @rule(path=paths, letter=letters, size=sizes, offset=offsets)
     def overwrite(self, path: str, letter: bytes, size: int, offset: int) -> None:
@@ -273,7 +279,7 @@ def _writer(data: bytes, offset: int) -> Callable[[int], Any]:
 
 
 def _reader(offset: int) -> Callable[[int], Any]:
-    # The whole content would make a failure unreadable; its length and its first and last bytes with a sum do not.
+    # The whole content would make a failure unreadable.
     def read(fd: int) -> object:
         data = os.pread(fd, 2_000_000, offset)
         return len(data), data[:8], data[-8:], hash(data)

@@ -62,7 +62,8 @@ def run(
 
 def describe(done: subprocess.CompletedProcess[str]) -> str:
     words = " ".join(map(str, done.args))
-    return f"{words}\nexited with {done.returncode}\nstdout: {done.stdout[-4000:]}\nstderr: {done.stderr[-4000:]}"
+    texts = f"stdout: {done.stdout[-4000:]}\nstderr: {done.stderr[-4000:]}"
+    return f"{words}\nexited with {done.returncode}\n{texts}"
 
 
 def outcome(call: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[str, Any]:

@@ -119,7 +119,7 @@ def _data_blocks(fd: int) -> Iterator[tuple[int, bytes]]:
 
 
 def differences(left: Tree, right: Tree, *, ignore: frozenset[str] = frozenset()) -> list[str]:
-    """What distinguishes two trees, a line each. `ignore` names fields of Entry; "dir_mtime" and "old_only" too.
+    """What distinguishes two trees, a line each. `ignore` names fields of Entry, "dir_mtime" or "old_only".
 
     Times of directories are left out with "dir_mtime"; with "old_only" times count only where a test set one.
     """

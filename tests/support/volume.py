@@ -127,7 +127,8 @@ class Volume:
         return found
 
     def sync(self) -> None:
-        self.twinfs("sync", self.name)
+        done = self.twinfs("sync", self.name, check=False)
+        assert done.returncode == 0, f"{describe(done)}\n{self.twinfs('events', self.name).stdout[-3000:]}"
 
     def umount(self) -> None:
         self.twinfs("umount", self.name)

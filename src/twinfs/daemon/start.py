@@ -107,14 +107,16 @@ def _run(body: Callable[[Callable[[], None]], None], messages: IO[str]) -> int:
     try:
         body(on_ready)
     except TwinfsError as error:
-        _log.error("%s", error)
+        # Before the start is complete this is an answer to somebody; afterwards it is trouble.
+        level = logging.ERROR if messages.closed else logging.WARNING
         _tell(messages, error=str(error) + _said_by_libraries(early), exit_code=error.exit_code)
+        _log.log(level, "%s", error)
         return error.exit_code
     except BaseException as error:  # noqa: BLE001  as said below
-        # The last frame of the process: whatever it is, its reason must reach the log and the command.
-        _log.exception("the daemon failed")
+        # The last frame of the process: whatever it is, its reason must reach the command and the log.
         reason = "".join(traceback.format_exception_only(error)).strip()
         _tell(messages, error=f"internal error: {reason}{_said_by_libraries(early)}", exit_code=1)
+        _log.exception("the daemon failed")
         return 1
     return 0
 

@@ -25,7 +25,7 @@ from twinfs.daemon.notify import notify
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import DoneReply, ErrorReply
 from twinfs.daemon.request import MountRequest
-from twinfs.errors import BusyError, ControlError, MountError
+from twinfs.errors import BusyError, ControlError, MountError, TwinfsError
 from twinfs.model import Mode, Progress, VolumeStatus
 
 _log = logging.getLogger(__name__)
@@ -101,8 +101,8 @@ class Supervisor(Generic[V]):
                 # Kept until the drain is over: what people wrote comes first.
                 failure = first_cause(error)
                 self._record("error", str(failure))
-                # A session that failed has left its mount behind, without anyone to answer it.
-                await trio.to_thread.run_sync(mounts.clear_dead, self._request.mountpoint)
+            if failure is not None or self._serving.cancelled_caught:
+                await self._clear_dead_mount()
             outcome = await self._drain(failure)
             with trio.move_on_after(_FAREWELL_SECONDS):
                 await self.ending.everybody_told()
@@ -185,26 +185,33 @@ class Supervisor(Generic[V]):
                     nursery.start_soon(self._stop)
 
     async def _stop(self) -> None:
-        if self._is_mounted:
-            await self._unmount()
+        if self._is_mounted and await self._unmount():
             with trio.move_on_after(_LAZY_GRACE_SECONDS):
                 await self._unmounted.wait()
         # Also ends a mount that is not there yet, and one whose users do not let go.
         self._serving.cancel()
 
-    async def _unmount(self) -> None:
-        """In a thread: the kernel may ask us to write back before umount2 returns."""
+    async def _unmount(self) -> bool:
+        """False when nothing could be unmounted. In a thread: the kernel may have us write back first."""
         for is_lazy in (False, True):
             try:
                 await trio.to_thread.run_sync(
                     partial(mounts.unmount, self._request.mountpoint, lazy=is_lazy), abandon_on_cancel=True
                 )
-                return
+                return True
             except BusyError as error:
                 self._record("error", f"{error}; unmounting it lazily")
             except MountError as error:
                 _log.warning("%s", error)
-                return
+                break
+        return False
+
+    async def _clear_dead_mount(self) -> None:
+        """A session that was cut off leaves its mount behind, without anyone to answer it."""
+        try:
+            await trio.to_thread.run_sync(mounts.clear_dead, self._request.mountpoint)
+        except TwinfsError as error:
+            _log.warning("%s", error)
 
     def _record(self, kind: str, message: str) -> None:
         """One event. A full state disk must not take the volume down with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 import pyfuse3
@@ -13,6 +14,28 @@ from twinfs.mirror.nodes import Node
 
 FOREVER_SECONDS: Final = 365 * 86400.0
 """We own the tree: what the kernel knows stays true until it, or we, change it."""
+
+
+PRIVILEGED_BIT: Final = 1 << 63
+"""In a file handle: who opened it may write without taking set-id bits away."""
+NODE_BITS: Final = PRIVILEGED_BIT - 1
+
+
+def handle_of(node: Node, context: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+    bits = 0 if context.uid else PRIVILEGED_BIT
+    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(node.ident | bits))
+
+
+def groups_of(context: pyfuse3.RequestContext) -> frozenset[int] | None:
+    """All groups of the caller, None for root; the request itself names only one."""
+    if context.uid == 0:
+        return None
+    try:
+        status = Path(f"/proc/{context.pid}/status").read_text()
+    except OSError:
+        return frozenset((context.gid,))  # in another process namespace, or gone
+    lines = (line.split()[1:] for line in status.splitlines() if line.startswith("Groups:"))
+    return frozenset((context.gid, *map(int, next(lines, []))))
 
 
 def entry_of(node: Node, status: os.stat_result) -> pyfuse3.EntryAttributes:

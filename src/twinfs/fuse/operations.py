@@ -16,7 +16,17 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pyfuse3
 
-from twinfs.fuse.convert import absent, caller_of, entry_of, space_of, wanted_of
+from twinfs.fuse.convert import (
+    NODE_BITS,
+    PRIVILEGED_BIT,
+    absent,
+    caller_of,
+    entry_of,
+    groups_of,
+    handle_of,
+    space_of,
+    wanted_of,
+)
 from twinfs.fuse.directories import Directory
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.volume import Volume
@@ -47,7 +57,7 @@ def answered(handler: _Handler[_P, _T]) -> _Handler[_P, _T]:
 
 
 class Operations(pyfuse3.Operations):
-    """A file handle is its object's node number: all that opened a file share its descriptors."""
+    """All that opened a file share its node's descriptors: a handle is the node's number."""
 
     supports_dot_lookup = True
     enable_writeback_cache = True
@@ -96,9 +106,9 @@ class Operations(pyfuse3.Operations):
             if flags & os.O_EXCL:
                 raise
             node, status = self._names.lookup(parent, name)
-            await self._content.open(node, flags)
+            await self._content.open(node, flags, is_privileged=ctx.uid == 0)
         node.refs += 1
-        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(node.ident)), entry_of(node, status)
+        return handle_of(node, ctx), entry_of(node, status)
 
     async def _make(
         self,
@@ -192,21 +202,23 @@ class Operations(pyfuse3.Operations):
 
     @answered
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        await self._content.open(self._nodes[inode], flags)
-        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode))
+        node = self._nodes[inode]
+        await self._content.open(node, flags, is_privileged=ctx.uid == 0)
+        return handle_of(node, ctx)
 
     @answered
     async def read(self, fh: int, off: int, size: int) -> bytes:
         # Any buffer does: a memoryview saves a copy.
-        return await self._content.read(self._nodes[fh], off, size)  # type: ignore[return-value]
+        return await self._content.read(self._nodes[fh & NODE_BITS], off, size)  # type: ignore[return-value]
 
     @answered
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        return await self._content.write(self._nodes[fh], off, buf)
+        is_privileged = bool(fh & PRIVILEGED_BIT)
+        return await self._content.write(self._nodes[fh & NODE_BITS], off, buf, is_privileged=is_privileged)
 
     @answered
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._content.fsync(self._nodes[fh], is_data_only=datasync)
+        await self._content.fsync(self._nodes[fh & NODE_BITS], is_data_only=datasync)
 
     async def flush(self, fh: int) -> None:
         # Nothing to do that writing and fsync have not done: the kernel does not ask again.
@@ -214,7 +226,7 @@ class Operations(pyfuse3.Operations):
 
     @answered
     async def release(self, fh: int) -> None:
-        self._content.release(self._nodes[fh])
+        self._content.release(self._nodes[fh & NODE_BITS])
 
     # Metadata
 
@@ -233,7 +245,7 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         node = self._nodes[inode]
-        status = await self._attributes.change(node, wanted_of(attr, fields))
+        status = await self._attributes.change(node, wanted_of(attr, fields), is_privileged=ctx.uid == 0)
         return entry_of(node, status)
 
     @answered
@@ -242,11 +254,11 @@ class Operations(pyfuse3.Operations):
 
     @answered
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
-        return self._attributes.list_xattrs(self._nodes[inode])
+        return self._attributes.list_xattrs(self._nodes[inode], is_privileged=ctx.uid == 0)
 
     @answered
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
-        await self._attributes.set_xattr(self._nodes[inode], name, value)
+        await self._attributes.set_xattr(self._nodes[inode], name, value, groups_of(ctx))
 
     @answered
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from dataclasses import dataclass
 
 from twinfs.fsio.metadata import child_path, fd_path
-from twinfs.mirror.content import Content, has_set_id
+from twinfs.mirror.content import Content
 from twinfs.mirror.core import Core
 from twinfs.mirror.nodes import Node
+
+_ACCESS_ACL = b"system.posix_acl_access"
 
 # Positions in os.statvfs_result, see statvfs(3).
 _BLOCKS, _FREE, _AVAILABLE, _FILES, _FREE_FILES, _AVAILABLE_FILES = range(2, 8)
@@ -52,10 +55,10 @@ class Attributes:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return os.stat(node.name, dir_fd=self._core.nodes.directory(node.parent), follow_symlinks=False)
 
-    async def change(self, node: Node, wanted: Wanted) -> os.stat_result:
+    async def change(self, node: Node, wanted: Wanted, *, is_privileged: bool = False) -> os.stat_result:
         """chmod, chown, truncate, utimensat: any of them at once."""
         if wanted.size is not None:
-            await self._content.truncate(node, wanted.size)
+            await self._content.truncate(node, wanted.size, is_privileged=is_privileged)
         is_owner = wanted.uid is not None or wanted.gid is not None
         is_times = wanted.atime_ns is not None or wanted.mtime_ns is not None
         if wanted.mode is None and not is_owner and not is_times:
@@ -66,8 +69,6 @@ class Attributes:
             self._chown(path, follow, wanted)
         if wanted.mode is not None:
             os.chmod(path, wanted.mode & 0o7777)
-            if node.file is not None:
-                node.file.is_set_id = has_set_id(wanted.mode)
         if is_times:
             self._utime(path, follow, wanted)
         await self._core.mirror_metadata(node)
@@ -96,14 +97,23 @@ class Attributes:
         path, follow = self._target(node)
         return os.getxattr(path, name, follow_symlinks=follow)
 
-    def list_xattrs(self, node: Node) -> list[bytes]:
+    def list_xattrs(self, node: Node, *, is_privileged: bool) -> list[bytes]:
+        """Names; those of `trusted.` are for the privileged only, see xattr(7)."""
         path, follow = self._target(node)
-        return [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=follow)]
+        names = [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=follow)]
+        return names if is_privileged else [name for name in names if not name.startswith(b"trusted.")]
 
-    async def set_xattr(self, node: Node, name: bytes, value: bytes) -> None:
+    async def set_xattr(self, node: Node, name: bytes, value: bytes, groups: frozenset[int] | None) -> None:
+        """`groups` are the caller's, None for a privileged one: setting an ACL on a file of a group that
+        one is not in takes set-group-ID away, as chmod(2) does."""
         path, follow = self._target(node)
         self._core.mark(node, 0, 0)
         os.setxattr(path, name, value, follow_symlinks=follow)
+        if name == _ACCESS_ACL and groups is not None:
+            status = self.stat(node)
+            if status.st_mode & stat.S_ISGID and status.st_gid not in groups:
+                os.chmod(path, stat.S_IMODE(status.st_mode) & ~stat.S_ISGID)
+                self._content.on_mode_changed(node)
         await self._core.mirror_metadata(node)
 
     async def remove_xattr(self, node: Node, name: bytes) -> None:

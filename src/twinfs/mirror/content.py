@@ -22,7 +22,8 @@ from twinfs.mirror.stale import StaleMark
 _INLINE_BYTES: Final = 64 * 1024
 """Writes up to this size go to the primary's page cache at once; larger ones may be throttled there."""
 
-_NO_WAIT = os.RWF_NOWAIT
+_NO_WAIT: Final = os.RWF_NOWAIT
+_SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 
 
 class Content:
@@ -32,11 +33,13 @@ class Content:
         self._core = core
         self._primary_lane = Lane("primary-data")
         self._secondary_lane = Lane("secondary-data")
-        self._strips_set_id = os.geteuid() == 0
         self.on_mode_changed: Callable[[Node], None] = lambda node: None
 
-    async def open(self, node: Node, flags: int) -> None:
-        """Open for a caller; the kernel has checked permissions. Balanced by `release`."""
+    async def open(self, node: Node, flags: int, *, is_privileged: bool = False) -> None:
+        """Open for a caller; the kernel has checked permissions. Balanced by `release`.
+
+        Of a caller who is not privileged, truncating takes set-id bits away, as writing does.
+        """
         is_writing = flags & os.O_ACCMODE != os.O_RDONLY
         file = node.file
         if file is None:
@@ -49,7 +52,7 @@ class Content:
         file.opens += 1
         if flags & os.O_TRUNC:
             try:
-                await self.truncate(node, 0)
+                await self.truncate(node, 0, is_privileged=is_privileged)
             except BaseException:
                 self.release(node)
                 raise
@@ -68,9 +71,6 @@ class Content:
             file.write_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except PermissionError:
             file.write_fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            file.read_fd = file.read_fd if file.read_fd >= 0 else -1
-        mode = os.fstat(file.write_fd).st_mode
-        file.is_set_id = self._strips_set_id and has_set_id(mode)
 
     def release(self, node: Node) -> None:
         """One handle less."""
@@ -104,15 +104,15 @@ class Content:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return node.file
 
-    async def write(self, node: Node, offset: int, data: bytes) -> int:
+    async def write(self, node: Node, offset: int, data: bytes, *, is_privileged: bool = False) -> int:
         """Write to the primary, and in sync mode to the secondary at the same time.
 
         The mark in the intent log covers both, so it does not matter which leg a kill cuts short: the
         range is copied from the primary again.
         """
         file = self._file(node)
-        if file.is_set_id:
-            await self._strip_set_id(node, file)
+        if not is_privileged:
+            await self._strip_set_id(node)
         while (hold := self._core.holds.get(node.ident)) is not None:
             await hold.wait()
         mark = self._core.mark(node, offset, offset + len(data))
@@ -164,23 +164,25 @@ class Content:
         file.secondary_fd = fd
         return True
 
-    async def _strip_set_id(self, node: Node, file: OpenFile) -> None:
+    async def _strip_set_id(self, node: Node) -> None:
         """Writing takes set-user-ID and set-group-ID away; as root the legs' kernel would not, and this
         mount told the kernel that we do (FUSE_HANDLE_KILLPRIV_V2, linux/fuse.h)."""
-        mode = os.fstat(file.write_fd).st_mode
+        path = self._path(node)
+        mode = os.stat(path).st_mode
+        if not mode & _SET_ID:
+            return
         self._core.mark(node, 0, 0)
-        os.fchmod(file.write_fd, without_set_id(mode))
-        file.is_set_id = False
+        os.chmod(path, stat.S_IMODE(mode) & ~_SET_ID)
         await self._core.mirror_metadata(node)
         self.on_mode_changed(node)
 
-    async def truncate(self, node: Node, size: int) -> None:
+    async def truncate(self, node: Node, size: int, *, is_privileged: bool = False) -> None:
         """Set the size; what is cut off or added reads as zeros."""
         path = self._path(node)
         file = node.file
         old_size = os.stat(path).st_size
-        if file is not None and file.is_set_id:
-            await self._strip_set_id(node, file)
+        if not is_privileged:
+            await self._strip_set_id(node)
         mark = self._core.mark(node, min(size, old_size), Ranges.OPEN_END)
         # An open descriptor may write what the file's mode now forbids.
         if file is not None and file.write_fd >= 0:
@@ -254,16 +256,6 @@ class Content:
     def close(self) -> None:
         self._primary_lane.close()
         self._secondary_lane.close()
-
-
-def has_set_id(mode: int) -> bool:
-    """Bits that a write takes away; set-group-ID without group execute is mandatory locking's."""
-    return bool(mode & stat.S_ISUID) or mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP
-
-
-def without_set_id(mode: int) -> int:
-    mode = stat.S_IMODE(mode) & ~stat.S_ISUID
-    return mode & ~stat.S_ISGID if mode & stat.S_IXGRP else mode
 
 
 def _pwrite_all(fd: int, data: bytes, offset: int) -> int:

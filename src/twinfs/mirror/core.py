@@ -25,6 +25,7 @@ from twinfs.journal.records import (
     Cleared,
     Commit,
     Compare,
+    Create,
     NameChange,
     Rename,
     Stale,
@@ -145,6 +146,9 @@ class Core:
             self._touch(change.names)
             if unexpected is not None:
                 self.compare_later(unexpected)
+        if len(batch) == 1 and isinstance(batch[0].names, Create):
+            # Somebody waits for this one: to them it is done, times and all.
+            self.applier.copy_times(self.primary_fd, batch[0].names.path)
         if batch:
             self._drop_before(batch[-1].number + 1)
             self.log.append(batch[-1].number, Applied())

@@ -14,14 +14,13 @@ class OpenFile:
     sync there, and -1 otherwise: the two legs' files are then written together.
     """
 
-    __slots__ = ("is_set_id", "opens", "order", "read_fd", "secondary_fd", "write_fd")
+    __slots__ = ("opens", "order", "read_fd", "secondary_fd", "write_fd")
 
     def __init__(self) -> None:
         self.opens = 0
         self.read_fd = -1
         self.write_fd = -1
         self.secondary_fd = -1
-        self.is_set_id = False
         self.order = trio.Lock()
 
     @property
