@@ -38,7 +38,7 @@ lint: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: setup-test
 	$(BIN)/ruff check --fix .

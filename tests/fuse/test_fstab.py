@@ -125,14 +125,16 @@ def test_mount_t_fuse_twinfs_and_an_empty_environment(fstab_volume: Volume) -> N
     volume.wait_until_dead()
 
 
-def test_mount_a_mounts_again_after_a_kill(fstab_volume: Volume) -> None:
+def test_mount_of_an_fstab_line_mounts_again_after_a_kill(fstab_volume: Volume) -> None:
     volume = fstab_volume.init()
     table = fstab(volume, f"{volume.name} {volume.mount} fuse.twinfs {options_of(volume)} 0 0")
     run("mount", "-a", "-T", table)
     note_pid(volume)
     (volume.mount / "file").write_text("content")
     volume.kill()
-    run("mount", "-a", "-T", table)
+    run(
+        "mount", "-T", table, volume.mount
+    )  # -a would take the dead mount for a mounted one, and never ask us
     note_pid(volume)
     assert (volume.mount / "file").read_text() == "content"
     assert mountpoints().count(os.fsencode(volume.mount)) == 1

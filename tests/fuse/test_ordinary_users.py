@@ -85,7 +85,7 @@ def test_a_user_s_volume_is_mounted_again_after_a_kill(user_volume: Volume) -> N
     run(*volume.command_prefix, sys.executable, "-c", _WORK, volume.mount)
     volume.kill()
     volume.remount()
-    assert run(*volume.command_prefix, "cat", volume.mount / "link").stdout == "mine" * 10_000
+    assert run(*volume.command_prefix, "cat", volume.mount / "hard").stdout == "mine" * 10_000
     volume.assert_legs_equal()
 
 
@@ -104,7 +104,11 @@ def test_a_file_that_the_user_may_not_read_is_not_read_for_them(user_volume: Vol
     assert refused.returncode != 0
     assert "Permission denied" in refused.stderr
     assert run(*volume.command_prefix, "cat", volume.mount / "readable").stdout == "open to all"
-    (volume.primary / "of-root").unlink()  # what the user cannot read, their daemon cannot mirror
+    run(*volume.command_prefix, "touch", volume.mount / "mine")
+    volume.twinfs("sync", volume.name, check=False)
+    assert (volume.secondary / "mine").exists(), "what cannot be mirrored held up what can"
+    for name in ("of-root", "readable"):  # what is not the user's, their daemon cannot mirror as it is
+        run(*volume.command_prefix, "rm", "-f", volume.mount / name)
 
 
 def test_defaults_follow_xdg(workspace: Path) -> None:

@@ -45,6 +45,9 @@ def build_app(*, with_summaries: bool) -> App:
         # 20 ms that only the overview, which names it, has to pay.
         app.register_install_completion_command(add_to_startup=False)
 
+    # The meta app reads the two global options before or after any command; see cyclopts, "Meta App".
+    app.meta.suppress_keyboard_interrupt = False
+
     @app.meta.default
     def launch(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],

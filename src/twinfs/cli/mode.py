@@ -15,6 +15,7 @@ from twinfs.daemon.protocol import SetModeRequest
 from twinfs.daemon.timing import parse_timing
 from twinfs.errors import NotMountedError
 from twinfs.model import Mode
+from twinfs.report import human
 
 
 def mode(
@@ -59,4 +60,4 @@ def mode(
 def _words(mode: Mode, interval_seconds: float, at: str | None) -> str:
     if mode is Mode.SYNC:
         return "sync mode"
-    return f"batched mode, {f'daily at {at}' if at else f'every {interval_seconds:g} s'}"
+    return f"batched mode, {f'daily at {at}' if at else f'every {human.duration(interval_seconds)}'}"

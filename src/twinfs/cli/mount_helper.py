@@ -114,7 +114,7 @@ def _make(paths: Paths, primary: str, secondary: str | None) -> VolumeConfig:
         return known
     name = name_from_path(primary)
     if name in config.list_names(paths):
-        name = name_from_path(primary.strip("/").replace("/", "-"))
+        name = name_from_path("-".join(primary.strip("/").split("/")[-2:]))
     if _holds_files(secondary):
         raise UsageError(
             f"{secondary} holds files already. To bring it up to date and keep what only it has, once:"

@@ -68,18 +68,33 @@ def _unless_privileged(name: str, change: Callable[[], None]) -> None:
 def copy_metadata(source: bytes, destination: bytes, *, follow: bool = False) -> os.stat_result:
     """Make owner, mode, xattrs and times of `destination` those of `source`; returns the source's stat.
 
-    The order matters: chown clears set-id bits and capabilities, an ACL sets the group bits of the
-    mode, and everything but utimens moves the ctime only.
+    Only what differs is changed. The order matters: chown clears set-id bits and capabilities, an ACL
+    sets the group bits of the mode, and everything but utimens moves the ctime only.
     """
     wanted = os.stat(source, follow_symlinks=follow)
-    present = os.stat(destination, follow_symlinks=follow)
-    if (wanted.st_uid, wanted.st_gid) != (present.st_uid, present.st_gid):
-        os.chown(destination, wanted.st_uid, wanted.st_gid, follow_symlinks=follow)
+    own(destination, wanted.st_uid, wanted.st_gid, follow=follow)
     write_xattrs(destination, read_xattrs(source, follow=follow), follow=follow)
-    if not stat.S_ISLNK(wanted.st_mode):
+    present = os.stat(destination, follow_symlinks=follow)
+    if wanted.st_mode != present.st_mode and not stat.S_ISLNK(wanted.st_mode):
         os.chmod(destination, stat.S_IMODE(wanted.st_mode))
-    copy_times(wanted, destination, follow=follow)
+    if wanted.st_mtime_ns != present.st_mtime_ns:
+        copy_times(wanted, destination, follow=follow)
     return wanted
+
+
+def own(path: bytes, uid: int, gid: int, *, follow: bool) -> None:
+    """Set the owner if it differs.
+
+    An ordinary user may not give files away: they stay the user's, as with `rsync -a`.
+    """
+    present = os.stat(path, follow_symlinks=follow)
+    if (uid, gid) == (present.st_uid, present.st_gid):
+        return
+    try:
+        os.chown(path, uid, gid, follow_symlinks=follow)
+    except PermissionError:
+        if os.geteuid() == 0:
+            raise
 
 
 def copy_times(wanted: os.stat_result, destination: bytes, *, follow: bool = False) -> None:

@@ -7,13 +7,12 @@ path is handed back to be compared; only errors of the disk itself are raised.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections import OrderedDict
 from typing import Final, Protocol
 
-from twinfs.fsio.metadata import child_path, copy_metadata, fd_path
+from twinfs.fsio.metadata import child_path, copy_metadata, fd_path, own
 from twinfs.fsio.syscalls import RENAME_EXCHANGE, open_beneath, renameat2
 from twinfs.fsio.tree import remove_tree
 from twinfs.journal.log import IntentLog
@@ -27,15 +26,11 @@ from twinfs.journal.records import (
     Swapping,
     parent_of,
     renamed,
+    touched_by,
 )
+from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 
 _KEPT_DIRECTORIES: Final = 256
-
-UNEXPECTED: Final = frozenset(
-    (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ELOOP, errno.EXDEV)
-)
-"""What the kernel says when a name is not what the change expects, rather than when a disk fails."""
-
 
 GONE: Final = b"/"
 """The path of what was removed from the secondary meanwhile: no name is like it."""
@@ -52,6 +47,10 @@ class Applier:
 
     def __init__(self, root_fd: int, log: IntentLog) -> None:
         self.root_fd = root_fd
+        self.touched: dict[bytes, None] = {}
+        """Paths whose times the secondary lacks; filled in the lane, emptied by settling."""
+        self.troubles: list[tuple[bytes, OSError]] = []
+        """Objects that the leg refused, for whoever tells people."""
         self.swapping: dict[int, int] = {}
         self._log = log
         self.followers: set[Follower] = set()
@@ -80,7 +79,7 @@ class Applier:
         return child_path(*self.locate(path))
 
     def apply(self, number: int, change: NameChange) -> bytes | None:
-        """Do it; returns the path to compare when the secondary was not as expected."""
+        """Do it; returns the path to compare when that did not work, except for a failing leg."""
         try:
             match change:
                 case Rename(is_exchange=True):
@@ -96,10 +95,19 @@ class Applier:
                 case Exclude():
                     self._exclude(change)
         except OSError as error:
-            if error.errno not in UNEXPECTED:
+            if is_leg_failure(error):
                 raise
-            return parent_of(change.path)
+            if error.errno in UNEXPECTED:
+                return parent_of(change.path)
+            self.troubles.append((change.path, error))
+            return change.path
+        finally:
+            self.touched.update(dict.fromkeys(touched_by(change)))
         return None
+
+    def passed_over(self, change: NameChange) -> None:
+        """Not done, because a later change undoes it: the directory's times have moved all the same."""
+        self.touched[parent_of(change.path)] = None
 
     def _create(self, change: Create) -> bytes | None:
         dir_fd, name = self.locate(change.path)
@@ -122,9 +130,7 @@ class Applier:
         return None
 
     def _own(self, dir_fd: int, name: bytes, change: Create) -> None:
-        made = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        if (made.st_uid, made.st_gid) != (change.uid, change.gid):
-            os.chown(name, change.uid, change.gid, dir_fd=dir_fd, follow_symlinks=False)
+        own(child_path(dir_fd, name), change.uid, change.gid, follow=False)
         if not stat.S_ISLNK(change.mode):
             os.chmod(name, stat.S_IMODE(change.mode), dir_fd=dir_fd)
 
@@ -185,6 +191,7 @@ class Applier:
     def _follow(self, change: Rename) -> None:
         self.forget(change.source)
         self.forget(change.path)
+        self.touched = {renamed(path, change): None for path in self.touched}
         for follower in self.followers:
             follower.path = renamed(follower.path, change)
 
@@ -230,6 +237,11 @@ class Applier:
         below = path + b"/"
         for known in [k for k in self._directories if k == path or k.startswith(below)]:
             os.close(self._directories.pop(known))
+
+    def use(self, root_fd: int) -> None:
+        """From now on, this is the leg: the disk came back as another mount."""
+        self.close()
+        self.root_fd = root_fd
 
     def close(self) -> None:
         for fd in self._directories.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,10 +14,25 @@ from twinfs.mirror.core import Core
 from twinfs.mirror.progress import Meter
 
 CHUNK_OBJECTS: Final = 128
+CHUNK_BYTES: Final = 64 * 1024 * 1024
 _PARALLEL_COPIES: Final = 4
 
 Outcome = BaseException | None
 """Why an object was not copied; None when it was."""
+
+
+def chunks(copies: Sequence[Copy]) -> Iterator[list[Copy]]:
+    """In pieces that are not long to do again when something comes between."""
+    chunk: list[Copy] = []
+    size = 0
+    for copy in copies:
+        if chunk and (len(chunk) >= CHUNK_OBJECTS or size + copy.size > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(copy)
+        size += copy.size
+    if chunk:
+        yield chunk
 
 
 class ChunkCopier:

@@ -16,9 +16,10 @@ from twinfs.fsio.syscalls import open_beneath
 from twinfs.fsio.tree import remove_tree
 from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import Create, Link
-from twinfs.mirror.applier import UNEXPECTED, Applier
+from twinfs.mirror.applier import Applier
 from twinfs.mirror.copier import Copy
 from twinfs.mirror.exclude import Excludes
+from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.label import LABEL_DIRECTORY
 from twinfs.mirror.quarantine import Quarantine
 
@@ -26,10 +27,11 @@ Listing = dict[bytes, os.stat_result]
 
 
 class Place:
-    """A path that follows the secondary's renames."""
+    """A path that follows the secondary's renames. `is_single`: only the name, not what is in it."""
 
-    def __init__(self, path: bytes) -> None:
+    def __init__(self, path: bytes, *, is_single: bool = False) -> None:
         self.path = path
+        self.is_single = is_single
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Findings:
     copies: list[Copy] = field(default_factory=list)
     directories: list[Place] = field(default_factory=list)
     files: int = 0
+    troubles: list[tuple[bytes, OSError]] = field(default_factory=list)
 
 
 class Comparer:
@@ -85,6 +88,24 @@ class Comparer:
         finally:
             os.close(fd)
 
+    def entry(self, path: bytes, distrust_ns: int) -> Findings:
+        """Compare one name; what is below it, if it is a directory, is left to be descended into."""
+        found = Findings(files=1)
+        wanted = _status(self._primary_fd, path)
+        present = _status(self._applier.root_fd, path)
+        if wanted is not None:
+            if not self._excludes.matches(path, is_directory=stat.S_ISDIR(wanted.st_mode)):
+                try:
+                    self._entry(path, wanted, present, distrust_ns, found)
+                except OSError as error:
+                    if is_leg_failure(error):
+                        raise
+                    found.troubles.append((path, error))
+        elif present is not None:
+            parent, _, name = path.rpartition(b"/")
+            self._extra(parent, name, present)
+        return found
+
     def directory(self, path: bytes, primary: Listing, secondary: Listing, distrust_ns: int) -> Findings:
         """Make the secondary's directory like the primary's, but for file contents."""
         found = Findings()
@@ -100,9 +121,11 @@ class Comparer:
             try:
                 self._entry(child, status, secondary.get(name), distrust_ns, found)
             except OSError as error:
+                if is_leg_failure(error):
+                    raise
                 # Gone from the primary since it was listed: the change that took it is in the log.
                 if error.errno not in UNEXPECTED:
-                    raise
+                    found.troubles.append((child, error))
         self._metadata(path)
         return found
 
@@ -208,3 +231,14 @@ class Comparer:
 
     def close(self) -> None:
         self._applier.followers.difference_update(self._first_names.values())
+
+
+def _status(root_fd: int, path: bytes) -> os.stat_result | None:
+    try:
+        fd = open_beneath(root_fd, path, os.O_PATH)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)

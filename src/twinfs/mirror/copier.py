@@ -21,6 +21,7 @@ from twinfs.fsio.copy import copy_range
 from twinfs.fsio.metadata import copy_metadata, fd_path
 from twinfs.fsio.syscalls import clone_file, open_beneath
 from twinfs.journal.ranges import Ranges
+from twinfs.journal.records import parent_of
 from twinfs.mirror.applier import GONE, Applier
 
 REPLACE_BYTES: Final = 64 * 1024 * 1024
@@ -53,6 +54,7 @@ class Copy:
         self._source_fd = -1
         self._fd = -1
         self._temporary = b""
+        self.has_replaced = False
 
     @property
     def is_replacement(self) -> bool:
@@ -152,6 +154,8 @@ class Copy:
                 dir_fd, name = applier.locate(self.path)
                 os.rename(self._temporary, name, src_dir_fd=applier.root_fd, dst_dir_fd=dir_fd)
                 self._temporary = b""
+                applier.touched[parent_of(self.path)] = None
+                self.has_replaced = True
         finally:
             self.abandon(applier)
 

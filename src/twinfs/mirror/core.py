@@ -7,12 +7,11 @@ is announced, done on the primary and committed without one.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import trio
 
@@ -27,13 +26,11 @@ from twinfs.journal.records import (
     Compare,
     Create,
     NameChange,
-    Rename,
     Stale,
-    renamed,
-    touched_by,
 )
-from twinfs.mirror.applier import UNEXPECTED, Applier
+from twinfs.mirror.applier import Applier
 from twinfs.mirror.exclude import Excludes
+from twinfs.mirror.failures import is_leg_failure
 from twinfs.mirror.lane import Job, Lane
 from twinfs.mirror.nodes import Node, NodeTable
 from twinfs.mirror.plan import Change, without_passing
@@ -41,9 +38,6 @@ from twinfs.mirror.stale import StaleMark
 from twinfs.model import Mode
 
 _T = TypeVar("_T")
-
-NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
-"""The leg stays; the object waits for room."""
 
 NodeChange = Callable[[], int]
 """Does a change on the primary, returns the node number of the object it was about."""
@@ -66,7 +60,6 @@ class Core:
         self.compares: dict[int, Compare] = {}
         self.stale: dict[int, Node] = {}
         self.copying: set[int] = set()
-        self.touched: dict[bytes, None] = {}
         self.names_number = 0
         self._is_naming = False
         self.is_durable = False
@@ -78,7 +71,13 @@ class Core:
     @property
     def is_mirroring_now(self) -> bool:
         """Whether a caller waits for the secondary."""
-        return self.mode is Mode.SYNC and self.is_secondary_up and not self.compares
+        return self.mode is Mode.SYNC and self.is_secondary_up
+
+    def is_suspect(self, path: bytes) -> bool:
+        """Whether a comparison that covers the path is pending: nothing is known of the secondary there."""
+        return bool(self.compares) and any(
+            _is_below(path, known.path) for known in list(self.compares.values())
+        )
 
     def is_excluded(self, path: bytes, *, is_directory: bool) -> bool:
         return self.excludes.matches(path, is_directory=is_directory)
@@ -125,7 +124,7 @@ class Core:
 
     async def mirror_names(self, number: int) -> None:
         """In sync mode, wait until the secondary has the change; its failure is not the caller's."""
-        if not self.is_mirroring_now:
+        if not self.is_mirroring_now or self.is_suspect(b""):
             return
         try:
             await self.lane.run(lambda: self.catch_up(number))
@@ -139,11 +138,13 @@ class Core:
             if change.number > number:
                 break
             batch.append(change)
-        planned = without_passing(batch) if len(batch) > 1 else batch
-        for change in planned:
+        planned = {change.number: change.names for change in without_passing(batch)}
+        for change in batch:
+            if (names := planned.get(change.number)) is None:
+                self.applier.passed_over(change.names)
+                continue
             self._drop_before(change.number)
-            unexpected = self.applier.apply(change.number, change.names)
-            self._touch(change.names)
+            unexpected = self.applier.apply(change.number, names)
             if unexpected is not None:
                 self.compare_later(unexpected)
         if len(batch) == 1 and isinstance(batch[0].names, Create):
@@ -157,15 +158,9 @@ class Core:
         while self.pending and self.pending[0].number < number:
             self.pending.popleft()
 
-    def _touch(self, names: NameChange) -> None:
-        if isinstance(names, Rename):
-            self.touched = {renamed(path, names): None for path in self.touched}
-        for path in touched_by(names):
-            self.touched[path] = None
-
     def compare_later(self, path: bytes, distrust_ns: int = 0) -> None:
         """Put "compare everything below `path`" into the log."""
-        if any(_is_below(path, known.path) for known in list(self.compares.values())):
+        if self.is_suspect(path):
             return
         number = self.log.next_number()
         record = Compare(path, distrust_ns)
@@ -183,35 +178,39 @@ class Core:
     def mark(self, node: Node, start: int, end: int) -> StaleMark | None:
         """Before the primary changes: [start, end) of the content (none if empty) and the metadata may
         differ from now on. None for an object that is not mirrored or has no name any more."""
-        if not node.is_named or (self.excludes and self._is_node_excluded(node)):
+        if not node.is_named:
             return None
-        if self.compares:
+        path = node.path()
+        if self.excludes and self.is_excluded(path, is_directory=node.dir_fd >= 0):
+            return None
+        content_end = end if start < end < Ranges.OPEN_END else 0
+        is_suspect = self.is_suspect(path)
+        if is_suspect:
             # A partial copy would make a file look equal that was never compared.
             start, end = 0, Ranges.OPEN_END
         elif start != end:
             start, end = rounded(start, min(end, Ranges.OPEN_END))
         mark = node.stale
-        is_behind = not self.is_mirroring_now or node.ident in self.copying
+        is_behind = is_suspect or not self.is_mirroring_now or node.ident in self.copying
         if mark is not None:
             mark.is_behind = mark.is_behind or is_behind
             mark.is_touched = True
+            mark.end_bytes = max(mark.end_bytes, content_end)
             if start == end or mark.ranges.covers(start, end):
                 return mark
         self.is_durable = False
         number = self.log.next_number()
         recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
-        self.log.append(number, Stale(node.ident, node.path(), start, recorded_end))
+        self.log.append(number, Stale(node.ident, path, start, recorded_end))
         if mark is None:
             mark = node.stale = StaleMark(number, is_behind=is_behind)
             self.stale[node.ident] = node
             self.nodes.pin(node)
         mark.number = number
+        mark.end_bytes = max(mark.end_bytes, content_end)
         if start != end:
             mark.ranges.add(start, end)
         return mark
-
-    def _is_node_excluded(self, node: Node) -> bool:
-        return self.is_excluded(node.path(), is_directory=node.dir_fd >= 0)
 
     def unmark(self, node: Node) -> None:
         """The object needs no copying any more; the log is the caller's business."""
@@ -245,7 +244,7 @@ class Core:
     def fell_behind(self, mark: StaleMark, error: OSError) -> None:
         """The secondary could not follow for one object: it is copied later."""
         mark.is_behind = True
-        if error.errno not in UNEXPECTED and error.errno not in NO_ROOM:
+        if is_leg_failure(error):
             self.secondary_failed(error)
 
     async def mirror_metadata(self, node: Node) -> None:
@@ -303,7 +302,7 @@ class Core:
 
     def is_settled(self) -> bool:
         """Whether nothing at all is pending."""
-        return not (self.pending or self.stale or self.compares or self.touched or self.copying)
+        return not (self.pending or self.stale or self.compares or self.applier.touched or self.copying)
 
 
 def _is_below(path: bytes, directory: bytes) -> bool:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
 
 from twinfs.fsio.syscalls import syncfs
-from twinfs.journal.records import Cleared
-from twinfs.mirror.chunk import CHUNK_OBJECTS, ChunkCopier
+from twinfs.journal.records import Cleared, Touched, parent_of
+from twinfs.mirror.chunk import CHUNK_BYTES, CHUNK_OBJECTS, ChunkCopier
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
-from twinfs.mirror.core import NO_ROOM, Core
+from twinfs.mirror.core import Core
+from twinfs.mirror.failures import is_leg_failure
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.progress import Meter, OnProgress
 from twinfs.mirror.rebuild import Rebuild
@@ -42,6 +43,8 @@ class Drainer:
         self._is_deleting_excluded = is_deleting_excluded
         self._lock = trio.Lock()
         self._copier = ChunkCopier(core)
+        self.has_troubles = False
+        """The last drain left objects behind that the leg refused: trying again at once is no use."""
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
 
     async def drain(self, on_progress: OnProgress | None = None) -> None:
@@ -57,11 +60,14 @@ class Drainer:
         core = self._core
         number = core.names_number
         await core.lane.run(lambda: core.catch_up(number))
-        while core.compares:
-            number, record = next(iter(core.compares.items()))
+        self.has_troubles = False
+        for number, record in list(core.compares.items()):
             rebuild = Rebuild(core, self._copier, meter, self.on_event)
             await rebuild.run(number, record, is_deleting_excluded=self._is_deleting_excluded)
+            self._tell(rebuild.troubles)
         await self._copy_stale(meter)
+        self._tell(core.applier.troubles)
+        core.applier.troubles.clear()
         await self.settle(is_forced=True)
 
     async def _copy_stale(self, meter: Meter) -> None:
@@ -96,8 +102,12 @@ class Drainer:
         chosen = [
             node
             for ident, node in core.stale.items()
-            if ident not in tried and (mark := node.stale) is not None and mark.is_behind
-        ][:CHUNK_OBJECTS]
+            if ident not in tried
+            and (mark := node.stale) is not None
+            and mark.is_behind
+            and not core.is_suspect(node.path())
+        ]
+        chosen = _bounded(chosen)
         tried.update(node.ident for node in chosen)
         await self._wait_for_writes(chosen)
         # No await from here on: numbers, paths and marks belong to one moment.
@@ -137,6 +147,8 @@ class Drainer:
 
     def _clear(self, taken: Taken) -> None:
         core = self._core
+        if taken.copy.has_replaced:
+            core.log.append(taken.number, Touched(parent_of(taken.copy.path)))
         core.log.append(taken.number, Cleared(taken.node.ident))
         core.copying.discard(taken.node.ident)
         core.nodes.unpin(taken.node)
@@ -155,33 +167,42 @@ class Drainer:
         self._put_back(taken)
         if isinstance(error, MovedError | FileNotFoundError):
             return None
-        path = os.fsdecode(taken.copy.path)
-        if isinstance(error, SourceUnreadableError):
-            self.on_event("unreadable", f"the primary cannot read {path}: {error}")
-            return None
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            self.on_event("no_room", f"the secondary has no room for {path}: {error.strerror}")
-            return None
-        return error
+        if isinstance(error, OSError) and is_leg_failure(error):
+            return error
+        self._tell([(taken.copy.path, error)])
+        return None
+
+    def _tell(self, troubles: Sequence[tuple[bytes, BaseException]]) -> None:
+        """One event for what is alike: a full disk would write thousands."""
+        if not troubles:
+            return
+        self.has_troubles = True
+        path, error = troubles[0]
+        more = f" (and {len(troubles) - 1} others)" if len(troubles) > 1 else ""
+        leg = "primary cannot read" if isinstance(error, SourceUnreadableError) else "secondary cannot take"
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        self.on_event("not_mirrored", f"the {leg} {os.fsdecode(path)}{more}: {reason}; it is tried again")
 
     # Times, durability, clearing
 
     async def settle(self, *, is_forced: bool = False) -> None:
         """Clear what both legs have; at rest, make both durable and forget the log.
 
-        Not while comparisons are pending: equal times would make files look equal that were never
+        Not where comparisons are pending: equal times would make files look equal that were never
         compared. What is changed again meanwhile stays for the next time.
         """
         core = self._core
-        if core.compares or core.pending or not core.is_secondary_up:
+        if core.pending or not core.is_secondary_up:
             return
         names = core.names_number
         marks = [
             (node, mark, node.path())
             for node in core.stale.values()
-            if (mark := node.stale) is not None and _is_done(node, mark, is_forced=is_forced)
+            if (mark := node.stale) is not None
+            and _is_done(node, mark, is_forced=is_forced)
+            and not core.is_suspect(node.path())
         ]
-        touched = list(core.touched)
+        touched = [path for path in list(core.applier.touched) if not core.is_suspect(path)]
         paths = [path for _, _, path in marks] + touched
 
         def copy_times() -> None:
@@ -195,7 +216,7 @@ class Drainer:
                 core.clear(node)
         if core.names_number == names:
             for path in touched:
-                core.touched.pop(path, None)
+                core.applier.touched.pop(path, None)
         await self._rest()
 
     async def _rest(self) -> None:
@@ -219,6 +240,17 @@ def _is_done(node: Node, mark: StaleMark, *, is_forced: bool) -> bool:
     is_quiet = is_forced or not mark.is_touched
     mark.is_touched = False
     return is_quiet
+
+
+def _bounded(nodes: list[Node]) -> list[Node]:
+    """As many as make a chunk, one at least."""
+    size = 0
+    for index, node in enumerate(nodes[:CHUNK_OBJECTS]):
+        mark = node.stale
+        size += mark.ranges.total_bytes(mark.end_bytes) if mark is not None else 0
+        if index and size > CHUNK_BYTES:
+            return nodes[:index]
+    return nodes[:CHUNK_OBJECTS]
 
 
 def _is_in_flight(node: Node) -> bool:

@@ -163,6 +163,9 @@ class NodeTable:
             node.refs -= lookups
             self._drop_if_unused(node)
 
+    def open_files(self) -> list[Node]:
+        return [node for node in self._nodes.values() if node.file is not None]
+
     def pin(self, node: Node) -> None:
         node.refs += 1
 

@@ -25,6 +25,8 @@ def without_passing(changes: Sequence[Change]) -> list[Change]:
     Only files: a directory's coming and going costs little, and others may have passed through it.
     A passing file that was renamed over another leaves the removal of that other.
     """
+    if len(changes) < 2:
+        return list(changes)
     passing = _passing_files(changes)
     kept: list[Change] = []
     for index, change in enumerate(changes):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
+from datetime import UTC, datetime
 from typing import Final
 
 QUARANTINE: Final = b".twinfs/quarantine"
 
 
 class Quarantine:
-    """A folder a session, made when first needed: `.twinfs/quarantine/20260131T235959/their/old/path`."""
+    """A folder a session, made when first needed: `.twinfs/quarantine/TIME/their/old/path`."""
 
     def __init__(self, root_fd: int) -> None:
         self._root_fd = root_fd
-        self._folder = QUARANTINE + time.strftime("/%Y%m%dT%H%M%S").encode()
+        self._folder = QUARANTINE + datetime.now(UTC).strftime("/%Y%m%dT%H%M%S.%f").encode()
         self.moved = 0
 
     @property
@@ -49,6 +49,6 @@ class Quarantine:
     def _exists(self, path: bytes) -> bool:
         try:
             os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return True

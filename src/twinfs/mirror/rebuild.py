@@ -7,7 +7,6 @@ by then costs a look.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,15 +15,16 @@ from typing import Final
 import trio
 
 from twinfs.fsio.syscalls import syncfs
-from twinfs.journal.records import Compare, Compared, Rename, renamed, touched_by
-from twinfs.mirror.applier import UNEXPECTED
-from twinfs.mirror.chunk import CHUNK_OBJECTS, ChunkCopier, Outcome
+from twinfs.journal.records import Compare, Compared, Rename, parent_of, renamed, touched_by
+from twinfs.mirror.chunk import ChunkCopier, Outcome, chunks
 from twinfs.mirror.compare import Comparer, Findings, Place
-from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
+from twinfs.mirror.copier import Copy, MovedError
 from twinfs.mirror.core import Core
+from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.progress import Meter
 
 _LISTING_TRIES: Final = 20
+_TROUBLES_KEPT: Final = 100
 
 OnEvent = Callable[[str, str], None]
 
@@ -38,6 +38,7 @@ class Rebuild:
         self._meter = meter
         self._on_event = on_event
         self._distrust_ns = 0
+        self.troubles: list[tuple[bytes, BaseException]] = []
 
     async def run(self, number: int, record: Compare, *, is_deleting_excluded: bool) -> None:
         """Make the secondary equal below the record's path, durably, and clear the record."""
@@ -51,7 +52,7 @@ class Rebuild:
             core.nodes.ident_of,
             is_deleting_excluded=is_deleting_excluded,
         )
-        places = [Place(record.path)]
+        places = [Place(record.path, is_single=bool(record.path))]
         core.applier.followers.update(places)
         try:
             while places:
@@ -62,6 +63,10 @@ class Rebuild:
         await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
         core.log.append(number, Compared())
         core.compares.pop(number, None)
+        for path, _ in self.troubles[:_TROUBLES_KEPT]:
+            core.compare_later(path)
+        if len(self.troubles) > _TROUBLES_KEPT:
+            core.compare_later(record.path)
         if comparer.quarantine.moved:
             moved = f"{comparer.quarantine.moved} objects that only the secondary had"
             self._on_event("quarantined", f"{moved} are in its quarantine now: {comparer.quarantine.folder}")
@@ -69,21 +74,24 @@ class Rebuild:
     async def _step(self, comparer: Comparer, places: list[Place]) -> None:
         core, meter = self._core, self._meter
         place = places.pop()
-        found = await core.lane.run(partial(self._compare_directory, comparer, place))
+        found = await core.lane.run(partial(self._compare_place, comparer, place))
         if found is None:
             places.insert(0, place)
             await trio.sleep(0.05)
             return
         core.applier.followers.discard(place)
-        core.touched[place.path] = None
         places.extend(found.directories)
+        self.troubles.extend(found.troubles)
         meter.files_total += found.files
         meter.bytes_total += sum(copy.size for copy in found.copies)
         await self._copy(found.copies)
+        directory = parent_of(place.path) if place.is_single else place.path
+        # Only now: every name that is made or put in place moves the directory's times.
+        await core.lane.run(lambda: core.applier.copy_times(core.primary_fd, directory))
         meter.files_done += found.files
         meter.report(place.path)
 
-    def _compare_directory(self, comparer: Comparer, place: Place) -> Findings | None:
+    def _compare_place(self, comparer: Comparer, place: Place) -> Findings | None:
         """In the lane. None: the directory's names kept changing, try again later."""
         core = self._core
         for _ in range(_LISTING_TRIES):
@@ -94,6 +102,10 @@ class Rebuild:
             core.catch_up(number)
             path = place.path
             try:
+                if place.is_single:
+                    found = comparer.entry(path, self._distrust_ns)
+                    core.applier.followers.update(found.directories)
+                    return found
                 both = comparer.list_both(path)
             except OSError as error:
                 if error.errno not in UNEXPECTED or not path:
@@ -118,8 +130,7 @@ class Rebuild:
         return False
 
     async def _copy(self, copies: list[Copy]) -> None:
-        for start in range(0, len(copies), CHUNK_OBJECTS):
-            chunk = copies[start : start + CHUNK_OBJECTS]
+        for chunk in chunks(copies):
             for copy, outcome in zip(chunk, await self._copier.copy(chunk, self._meter), strict=True):
                 self._judge(copy, outcome)
             self._meter.report(chunk[-1].path)
@@ -128,7 +139,6 @@ class Rebuild:
         """Only a failing secondary ends the comparison; its record stays and begins it again."""
         if outcome is None or isinstance(outcome, MovedError):
             return  # renamed meanwhile: its own record makes it compared again
-        if isinstance(outcome, SourceUnreadableError):
-            self._on_event("unreadable", f"the primary cannot read {os.fsdecode(copy.path)}: {outcome}")
-            return
-        raise outcome
+        if isinstance(outcome, OSError) and is_leg_failure(outcome):
+            raise outcome
+        self.troubles.append((copy.path, outcome))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -62,34 +61,31 @@ def _restore_changes(core: Core, recovered: Recovered) -> None:
         core.names_number = number
         recovered.touched.update(touched_by(change))
     core.applier.swapping.update(recovered.swapping)
-    core.touched.update(dict.fromkeys(recovered.touched))
+    core.applier.touched.update(dict.fromkeys(recovered.touched))
 
 
 def _restore_stale(core: Core, recovered: Recovered) -> None:
     for ident, stale in recovered.stale.items():
-        node = _find(core, stale.path, ident)
+        node, size = _find(core, stale.path, ident)
         if node is None:
             continue  # removed: the record of that says so
         mark = node.stale = StaleMark(max(number for number, _, _ in stale.marks), is_behind=True)
         mark.ranges = stale.ranges()
+        mark.end_bytes = size
         core.stale[node.ident] = node
         core.nodes.pin(node)
 
 
-def _find(core: Core, path: bytes, ident: int) -> Node | None:
-    """The node at `path`, if it is still that object."""
-    node = core.nodes.root
-    if not path:
-        return node
-    for name in path.split(b"/"):
+def _find(core: Core, path: bytes, ident: int) -> tuple[Node | None, int]:
+    """The node at `path` and its size, if it is still that object."""
+    node, size = core.nodes.root, 0
+    for name in path.split(b"/") if path else ():
         try:
             status = os.stat(name, dir_fd=core.nodes.directory(node), follow_symlinks=False)
         except OSError:
-            return None
-        node = core.nodes.know(node, name, status)
-        if not stat.S_ISDIR(status.st_mode):
-            break
-    return node if node.ident == ident else None
+            return None, 0
+        node, size = core.nodes.know(node, name, status), status.st_size
+    return (node, size) if node.ident == ident else (None, 0)
 
 
 def records_of(core: Core) -> Iterator[tuple[int, Record]]:
@@ -104,5 +100,5 @@ def records_of(core: Core) -> Iterator[tuple[int, Record]]:
             for start, end in list(mark.ranges) or [(0, 0)]:
                 recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
                 yield mark.number, Stale(node.ident, node.path(), start, recorded_end)
-    for path in list(core.touched):
+    for path in list(core.applier.touched):
         yield core.log.last_number, Touched(path)

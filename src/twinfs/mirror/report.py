@@ -20,13 +20,9 @@ def pending_of(core: Core) -> Pending:
         mark = node.stale
         if mark is not None and mark.is_behind:
             changes += 1
-            total_bytes += mark.ranges.total_bytes(_size(core, node.file.fd if node.file else -1))
+            total_bytes += mark.ranges.total_bytes(mark.end_bytes)
             oldest.append(mark.since)
     return Pending(changes, total_bytes, max(0.0, time.time() - min(oldest)) if oldest else 0.0)
-
-
-def _size(core: Core, fd: int) -> int:
-    return os.fstat(fd).st_size if fd >= 0 else 0
 
 
 def leg_status(leg: Leg, state: LegState) -> LegStatus:

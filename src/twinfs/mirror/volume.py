@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import time
@@ -28,7 +29,8 @@ from twinfs.mirror.names import Names
 from twinfs.mirror.progress import OnProgress
 from twinfs.mirror.report import leg_status, offline_leg_status, pending_of
 from twinfs.mirror.schedule import seconds_until
-from twinfs.model import LegState, Mode, Pending, Role, VolumeConfig, VolumeState, VolumeStatus
+from twinfs.mirror.secondary import Secondary
+from twinfs.model import LegState, LegStatus, Mode, Pending, Role, VolumeConfig, VolumeState, VolumeStatus
 
 _SETTLE_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 10.0
@@ -38,7 +40,7 @@ _LARGE_LOG_BYTES: Final = 16 * 1024 * 1024
 class Volume:
     """What a daemon, or a command on an unmounted volume, works with."""
 
-    def __init__(self, config: VolumeConfig, primary: Leg, secondary: Leg, core: Core) -> None:
+    def __init__(self, config: VolumeConfig, primary: Leg, secondary: Secondary, core: Core) -> None:
         self.config = config
         self.core = core
         self.content = Content(core)
@@ -51,9 +53,8 @@ class Volume:
         self._at = config.at
         self._drainer = Drainer(core, is_deleting_excluded=config.delete_excluded)
         self._drainer.on_event = lambda kind, message: self.on_event(kind, message)
-        self._is_draining = False
         self._wake = trio.Event()
-        self._notes: list[str] = []
+        self._notes: list[tuple[str, str]] = []
         core.on_secondary_error = self._on_secondary_error
 
     @staticmethod
@@ -61,7 +62,7 @@ class Volume:
         """Open both legs and the intent log.
 
         LegNotMountedError, WrongDiskError, SplitBrainError, StateError: nothing has been changed.
-        `degraded` is accepted for a primary without its secondary once recovery commands exist.
+        `degraded` starts without a secondary that is not mounted: changes wait in the log for it.
         """
         _allow_many_descriptors()
         directory = state_dir / config.name
@@ -69,24 +70,32 @@ class Volume:
         with contextlib.ExitStack() as undo:
             primary = Leg.open(Role.PRIMARY, config.primary, config.volume_id)
             undo.callback(primary.close)
-            secondary = Leg.open(Role.SECONDARY, config.secondary, config.volume_id)
+            secondary = Secondary.open(config, is_needed=not (degraded or config.degraded_start))
             undo.callback(secondary.close)
-            check_partners(primary.label, secondary.label)
+            legs = [primary] if secondary.leg is None else [primary, secondary.leg]
+            if secondary.leg is not None:
+                check_partners(primary.label, secondary.leg.label)
             try:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 left = LogFile(directory, config.volume_id)
                 log = IntentLog(directory, config.volume_id, excludes)
                 core = Core(primary.fd, secondary.fd, log, Excludes(config.exclude), config.mode)
-                lost_power = primary.was_in_use_at_other_boot or secondary.was_in_use_at_other_boot
+                lost_power = any(leg.was_in_use_at_other_boot for leg in legs)
                 notes = recovery.restore(core, left, lost_power=lost_power, excludes=excludes)
-                _clean_temporaries(secondary.fd)
-                for leg in (primary, secondary):
+                if secondary.leg is not None:
+                    _clean_temporaries(secondary.fd)
+                for leg in legs:
                     leg.write_label(is_in_use=True)
             except OSError as error:
                 raise StateError(f"volume {config.name} cannot start: {error}") from error
             undo.pop_all()
         volume = Volume(config, primary, secondary, core)
-        volume._notes = notes
+        volume._notes = [("compare_everything", note) for note in notes]
+        if secondary.leg is None:
+            volume._notes.append(
+                f"the secondary is missing: {config.secondary}; changes wait in the intent log"
+            )
+            core.secondary_failed(OSError(errno.ENODEV, "not mounted", config.secondary))
         return volume
 
     # Work behind the callers
@@ -94,8 +103,8 @@ class Volume:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Batches, settling, trying a failed leg again; until cancelled."""
         task_status.started()
-        for note in self._notes:
-            self.on_event("compare_everything", note)
+        for kind, message in self._notes:
+            self.on_event(kind, message)
         while True:
             with trio.move_on_after(self._pause_seconds()):
                 await self._wake.wait()
@@ -106,7 +115,9 @@ class Volume:
         core = self.core
         if not core.is_secondary_up:
             return _RETRY_SECONDS
-        if core.compares and not self._is_draining:
+        if self._drainer.has_troubles:
+            return _RETRY_SECONDS
+        if core.compares:
             return 0
         if core.mode is Mode.SYNC:
             return _SETTLE_SECONDS
@@ -115,28 +126,25 @@ class Volume:
     async def _turn(self) -> None:
         core = self.core
         was_down = not core.is_secondary_up
+        if was_down and not await self._secondary.look_again(core, self._primary):
+            return
         core.is_secondary_up = True
         try:
             if core.mode is Mode.BATCHED or core.is_behind or was_down:
-                await self._drain(None)
+                await self._drainer.drain()
             else:
                 await self._drainer.settle()
         except OSError as error:
             core.secondary_failed(error)
             return
         if was_down:
+            self._secondary.caught_up(self._primary)
             self.on_event("secondary_back", "the secondary works again and has what it had missed")
         if core.log.size_bytes > _LARGE_LOG_BYTES:
             core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
 
-    async def _drain(self, on_progress: OnProgress | None) -> None:
-        self._is_draining = True
-        try:
-            await self._drainer.drain(on_progress)
-        finally:
-            self._is_draining = False
-
     def _on_secondary_error(self, error: OSError) -> None:
+        self._secondary.parted(self._primary)
         message = f"the secondary failed: {error}; changes are kept in the intent log"
         self.on_event("secondary_failed", message)
 
@@ -149,13 +157,22 @@ class Volume:
         """
         core = self.core
         for _ in range(_SYNC_ROUNDS):
-            core.is_secondary_up = True
+            if not core.is_secondary_up:
+                if not await self._secondary.look_again(core, self._primary):
+                    raise LegError(
+                        f"secondary leg: {self.config.secondary} is {self._secondary.state}; "
+                        f"{self.pending().changes} changes wait for it."
+                    )
+                core.is_secondary_up = True
             try:
-                await self._drain(on_progress)
+                await self._drainer.drain(on_progress)
             except OSError as error:
                 raise LegError(f"secondary leg: {self.config.secondary}: {error}") from error
+            self._secondary.caught_up(self._primary)
             if core.is_settled():
                 return
+            if self._drainer.has_troubles:
+                break
         if (pending := self.pending()).changes:
             raise LegError(
                 f"secondary leg: {pending.changes} changes could not be made.\n"
@@ -186,10 +203,11 @@ class Volume:
         core = self.core
         is_clean = failure is None and core.is_settled()
         core.log.close(is_clean=is_clean)
-        for leg in (self._primary, self._secondary):
+        for leg in (self._primary, self._secondary.leg):
             # A leg that cannot be written keeps its "in use": that only costs a comparison.
-            with contextlib.suppress(OSError):
-                leg.write_label(is_in_use=not is_clean)
+            if leg is not None:
+                with contextlib.suppress(OSError):
+                    leg.write_label(is_in_use=not is_clean)
         core.nodes.close()
         core.lane.close()
         self.content.close()
@@ -208,7 +226,7 @@ class Volume:
         core = self.core
         is_settled = core.is_settled() and core.is_durable
         if not core.is_secondary_up:
-            state, secondary = VolumeState.DEGRADED, LegState.FAULTY
+            state, secondary = VolumeState.DEGRADED, self._secondary.state
         elif core.compares:
             state, secondary = VolumeState.RESYNCING, LegState.STALE
         else:
@@ -222,12 +240,17 @@ class Volume:
             mountpoint=mountpoint,
             legs=(
                 leg_status(self._primary, LegState.IN_SYNC),
-                leg_status(self._secondary, secondary),
+                self._secondary_status(secondary),
             ),
             pending=self.pending(),
             last_scrub=None,
             action=_action(state, self.config),
         )
+
+    def _secondary_status(self, state: LegState) -> LegStatus:
+        if self._secondary.leg is None or not self.core.is_secondary_up:
+            return self._secondary.missing_status()
+        return leg_status(self._secondary.leg, state)
 
     @staticmethod
     def offline_status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:

@@ -18,7 +18,7 @@ def progress_line(progress: Progress, elapsed_seconds: float) -> str:
     if rate:
         parts.append(f"{human.size(rate)}/s")
     left = left_seconds(progress, elapsed_seconds)
-    if left is not None:
+    if left:
         parts.append(f"{human.duration(left)} left")
     return f"{progress.step}: {', '.join(parts)}"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
-from twinfs.daemon import config
+from twinfs.daemon import config, protocol, unix_socket
 from twinfs.daemon.events import EventLog
 from twinfs.daemon.lock import VolumeLock
 from twinfs.model import Mode
@@ -108,7 +109,7 @@ def test_sync_without_the_secondarys_disk_says_so(cli):
 def test_mode_of_an_unmounted_volume_is_in_its_settings_and_events(cli):
     cli.init()
     answer = cli("mode", "pair", "batched", "--interval", "2m")
-    assert answer.out == "volume pair: batched mode, every 120 s\n"
+    assert answer.out == "volume pair: batched mode, every 2 min\n"
     assert config.load(cli.paths, "pair").interval_seconds == 120.0
     assert "mode_changed" in cli("events", "pair").out
 
@@ -124,14 +125,20 @@ def test_a_mode_that_cannot_be_changes_nothing(cli, tokens):
 def test_a_mode_that_the_daemon_refuses_is_not_left_in_the_settings(cli):
     cli.init()
     before = cli.paths.config_file("pair").read_text()
-    cli.paths.run_dir.mkdir(parents=True)
-    # A socket's path that cannot be connected to: the daemon cannot be asked.
-    cli.paths.socket("pair").write_text("no socket")
-    cli.paths.socket("pair").chmod(0)
-    answer = cli("mode", "pair", "batched")
-    assert (answer.code, cli.paths.config_file("pair").read_text()) in [(1, before), (0, answer.out)] or (
-        answer.code == 0
-    )
+    with unix_socket.listen(cli.paths.socket("pair")) as listener:
+
+        def refuse():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(protocol.encode(protocol.ErrorReply("the secondary is behind", 1)))
+
+        daemon = threading.Thread(target=refuse)
+        daemon.start()
+        answer = cli("mode", "pair", "batched")
+        daemon.join()
+    assert (answer.code, answer.err) == (1, "twinfs: the secondary is behind\n")
+    assert cli.paths.config_file("pair").read_text() == before
 
 
 def test_events_are_printed_as_text_and_as_json(cli):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from twinfs.model import Mode
-
 from unit.mirror.kit import Ground, Pair, new_ground, pair_in
 
 

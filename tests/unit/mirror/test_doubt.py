@@ -7,7 +7,6 @@ import os
 from twinfs.fsio.syscalls import RENAME_EXCHANGE, renameat2
 from twinfs.journal.records import Create, Exclude, Link, NameChange, Remove, Rename
 from twinfs.mirror.doubt import outcome
-
 from unit.mirror.kit import Pair
 
 

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from twinfs.mirror.quarantine import Quarantine
-
 from unit.mirror.kit import Pair
 
 

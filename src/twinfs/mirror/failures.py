@@ -1,0 +1,35 @@
+"""What an error of the secondary means: the disk, one object, or a name that is not as expected."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+LEG_FAILURES: Final = frozenset(
+    (
+        errno.EIO,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.EROFS,
+        errno.ETIMEDOUT,
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.EUCLEAN,
+        errno.EBADF,
+        errno.ENOMEDIUM,
+    )
+)
+"""The leg is faulty: nothing more is asked of it until it is opened anew."""
+
+UNEXPECTED: Final = frozenset(
+    (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ELOOP, errno.EXDEV)
+)
+"""What the kernel says when a name is not what a change expects: comparing it tells what to do."""
+
+# Everything else (no room, not permitted, immutable, a name too long) is that object's trouble: it
+# waits, the leg and the other objects go on.
+
+
+def is_leg_failure(error: OSError) -> bool:
+    return error.errno in LEG_FAILURES
