@@ -17,6 +17,7 @@ venv=$checkout/.venv
 stamp=$venv/.twinfs-setup
 prefix=${PREFIX:-/usr/local}
 installed=$prefix/lib/twinfs
+manual=$prefix/share/man/man1/twinfs.1
 helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 
 # pyfuse3 is built from source, hence the compiler, headers and pkg-config.
@@ -147,8 +148,9 @@ install_system() {
     rm -rf "$sources"/src/*.egg-info
     "$python" -m venv "$installed" || die "$python could not make a virtual environment in $installed"
     pip_install "$installed" "$sources"
-    mkdir -p "$prefix/bin"
+    mkdir -p "$prefix/bin" "$prefix/share/man/man1"
     ln -sf "$installed/bin/twinfs" "$prefix/bin/twinfs"
+    cp docs/man/twinfs.1 "$manual"
     # mount(8) and umount(8) look for helpers in /sbin only, and run them with PATH unset.
     for helper in $helpers; do
         ln -sf "$installed/bin/twinfs" "$helper"
@@ -159,7 +161,7 @@ install_system() {
 uninstall_system() {
     rm -rf "$installed"
     # shellcheck disable=SC2086 # a list of words
-    rm -f "$prefix/bin/twinfs" $helpers
+    rm -f "$prefix/bin/twinfs" "$manual" $helpers
     say "removed $installed $prefix/bin/twinfs $helpers; settings and state stay"
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,16 +39,25 @@ def assert_holds_what_was_answered(seen: Path, log: Path, scratch: Path) -> int:
     if under_way is not None:
         actor.do(under_way)
     actor.end()
-    _assert_one_of(tree.snapshot(seen), (without, tree.snapshot(scratch)), under_way)
+    allowed = (without, tree.snapshot(scratch))
+    _assert_one_of(tree.snapshot(seen), allowed, under_way, _content_under_way(scratch, under_way))
     _assert_journal_grew_only(seen, without, scratch)
     return len(answered)
 
 
-def _assert_one_of(seen: Tree, allowed: tuple[Tree, Tree], under_way: Operation | None) -> None:
-    """The operation under way may have happened or not; of content under way nothing is promised."""
+def _content_under_way(scratch: Path, under_way: Operation | None) -> bytes | None:
+    """The file whose content is unknown, relative to the directory; a symbolic link may have led to it."""
     path = content_path(under_way) if under_way is not None else None
-    name = path.removeprefix("./").encode() if path is not None else None
-    complaints = [_differences(seen, each, name) for each in allowed]
+    if path is None:
+        return None
+    return os.fsencode(os.path.relpath(os.path.realpath(scratch / path), os.path.realpath(scratch)))
+
+
+def _assert_one_of(
+    seen: Tree, allowed: tuple[Tree, Tree], under_way: Operation | None, content: bytes | None
+) -> None:
+    """The operation under way may have happened or not; of content under way nothing is promised."""
+    complaints = [_differences(seen, each, content) for each in allowed]
     if all(complaints):
         texts = ["\n".join(found[:30]) for found in complaints]
         raise AssertionError(

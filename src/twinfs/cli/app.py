@@ -44,8 +44,12 @@ def build_app(*, with_summaries: bool) -> App:
     if with_summaries:
         # 20 ms that only the overview, which names it, has to pay.
         app.register_install_completion_command(add_to_startup=False)
+    _add_global_options(app)
+    return app
 
-    # The meta app reads the two global options before or after any command; see cyclopts, "Meta App".
+
+def _add_global_options(app: App) -> None:
+    """Let the meta app read them, before or after any command; see cyclopts, "Meta App"."""
     app.meta.suppress_keyboard_interrupt = False
 
     @app.meta.default
@@ -65,5 +69,3 @@ def build_app(*, with_summaries: bool) -> App:
             extra["paths"] = resolve(config_dir, state_dir, os.environ, is_root=is_root)
         result: int | None = command(*bound.args, **bound.kwargs, **extra)
         return result
-
-    return app

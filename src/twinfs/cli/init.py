@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from twinfs.cli.parameters import At, InjectedPaths, Interval
 from twinfs.cli.talk import result, say
@@ -14,16 +17,23 @@ _DEFAULT_INTERVAL_SECONDS = 5.0
 
 
 def init(
-    primary: str,
-    secondary: str,
+    primary: Annotated[str, Parameter(help="The directory with your files, or an empty one.")],
+    secondary: Annotated[str, Parameter(help="The directory that mirrors it, on another disk.")],
     /,
     *,
-    name: str | None = None,
-    mode: Mode | None = None,
+    name: Annotated[
+        str | None, Parameter(help="What to call the volume; else the last part of the primary's path.")
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        Parameter(help="When the secondary gets a change: before the caller is answered, or in batches."),
+    ] = None,
     interval: Interval = None,
     at: At = None,
-    mountpoint: str | None = None,
-    adopt: bool = False,
+    mountpoint: Annotated[
+        str | None, Parameter(help="Where the volume is mounted; else over the primary itself.")
+    ] = None,
+    adopt: Annotated[bool, Parameter(help="Take over the files that the secondary already holds.")] = False,
     paths: InjectedPaths,
 ) -> int:
     """Make two directories the legs of a new volume.
@@ -31,28 +41,13 @@ def init(
     Writes a label (.twinfs) into each and the volume's settings; changes no
     file of yours. With --adopt, a secondary that holds files (a mirror that
     rsync made) is compared and brought up to date right away; what only it
-    has goes to its quarantine, never away.
+    has goes to its quarantine, never away. The mode is sync unless an interval
+    or a time of day is given.
 
     For example:
 
         twinfs init /mnt/hd1 /mnt/hd1_mirror --name photos
         twinfs init /mnt/hd1 /mnt/hd1_mirror --name photos --adopt --at 03:30
-
-    Parameters
-    ----------
-    primary
-        The directory with your files, or an empty one.
-    secondary
-        The directory that mirrors it, on another disk.
-    name
-        What to call the volume; else the last part of the primary's path.
-    mode
-        When the secondary gets a change: sync, before the caller is answered, or batched. Batched
-        when an interval or a time is given, else sync.
-    mountpoint
-        Where the volume is mounted; else over the primary itself.
-    adopt
-        Take over the files that the secondary already holds.
     """
     primary, secondary = os.path.abspath(primary), os.path.abspath(secondary)
     timing = parse_timing(mode, interval, at)

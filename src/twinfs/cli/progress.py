@@ -82,6 +82,6 @@ def _make_bar(stream: TextIO) -> Bar:
         console=Console(file=stream),
         transient=True,
     )
-    bar.add_task("")
+    bar.add_task("", total=None)
     bar.start()
     return bar

@@ -106,8 +106,8 @@ class Operations(pyfuse3.Operations):
             if flags & os.O_EXCL:
                 raise
             node, status = self._names.lookup(parent, name)
+            node.refs += 1
             await self._content.open(node, flags, is_privileged=ctx.uid == 0)
-        node.refs += 1
         return handle_of(node, ctx), entry_of(node, status)
 
     async def _make(
@@ -121,7 +121,6 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         parent = self._nodes[parent_inode]
         node, status = await self._names.make(parent, name, mode, caller_of(ctx), rdev=rdev, target=target)
-        node.refs += 1
         return entry_of(node, status)
 
     @answered
@@ -147,8 +146,12 @@ class Operations(pyfuse3.Operations):
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         node = self._nodes[inode]
-        status = await self._names.link(node, self._nodes[new_parent_inode], new_name)
         node.refs += 1
+        try:
+            status = await self._names.link(node, self._nodes[new_parent_inode], new_name)
+        except BaseException:
+            self._nodes.forget(inode, 1)
+            raise
         return entry_of(node, status)
 
     @answered

@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,7 @@ class IntentLog:
         self._excludes = excludes
         self._fd = -1
         self._last_number = 0
+        self._owed: deque[tuple[int, Record]] = deque()
         # The secondary's thread appends too.
         self._lock = threading.Lock()
 
@@ -49,19 +51,32 @@ class IntentLog:
         `since_ns` is the time up to which both legs were known durable and equal but for `records`;
         None says that this is now.
         """
-        header = self._header(since_ns or time.time_ns())
+        with self._lock:
+            self._start(records, since_ns or time.time_ns(), is_durable=True)
+            self._last_number = max(last_number, self._last_number)
+
+    def _start(self, records: Iterable[tuple[int, Record]], since_ns: int, *, is_durable: bool) -> None:
         temporary = self._path.with_suffix(".new")
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.write(fd, _frame(0, header))
-        for number, record in records:
-            os.write(fd, _frame(number, record))
-        os.fsync(fd)
-        os.rename(temporary, self._path)
-        _fsync_directory(self._path.parent)
+        try:
+            self._write_whole(fd, _frame(0, self._header(since_ns)))
+            for number, record in records:
+                self._write_whole(fd, _frame(number, record))
+            if is_durable:
+                os.fsync(fd)
+            os.rename(temporary, self._path)
+        except BaseException:
+            os.close(fd)
+            raise
+        if is_durable:
+            _fsync_directory(self._path.parent)
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd
-        self._last_number = max(last_number, self._last_number)
+
+    def _write_whole(self, fd: int, frame: bytes) -> None:
+        if os.write(fd, frame) != len(frame):
+            raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
 
     def _header(self, since_ns: int) -> Header:
         return Header(FORMAT_VERSION, self._volume_id, boot_id(), since_ns, self._excludes)
@@ -81,6 +96,10 @@ class IntentLog:
 
     def append(self, number: int, record: Record) -> None:
         """Write one record. A full state disk raises OSError, before anything on a leg has changed."""
+        self._pay()
+        self._write(number, record)
+
+    def _write(self, number: int, record: Record) -> None:
         frame = _frame(number, record)
         with self._lock:
             written = os.write(self._fd, frame)
@@ -88,12 +107,28 @@ class IntentLog:
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
                 raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
 
+    def owe(self, number: int, record: Record) -> None:
+        """Write a record about what has happened already. When there is no room, it goes before the
+        next one that can be written."""
+        self._owed.append((number, record))
+        try:
+            self._pay()
+        except OSError:
+            return
+
+    def _pay(self) -> None:
+        while self._owed:
+            self._write(*self._owed[0])
+            self._owed.popleft()
+
     def reset(self) -> None:
-        """Forget everything; only while nothing is pending and both legs are durable."""
-        header = _frame(0, self._header(time.time_ns()))
+        """Forget everything; only while nothing is pending and both legs are durable.
+
+        By a rename, so that a kill leaves the old log or the new. Not fsynced: what a power cut can do
+        here costs a comparison.
+        """
         with self._lock:
-            os.ftruncate(self._fd, 0)
-            os.write(self._fd, header)
+            self._start((), time.time_ns(), is_durable=False)
 
     def fsync(self) -> None:
         os.fsync(self._fd)

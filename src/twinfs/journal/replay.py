@@ -87,9 +87,11 @@ def _end_change(
     if isinstance(record, Applied):
         for applied in [known for known in found.changes if known <= number]:
             del found.changes[applied]
+        for applied in [known for known in announced if known <= number]:
+            del announced[applied]
     elif (change := announced.pop(number, None)) is not None and isinstance(record, Commit):
         found.changes[number] = (change, record.ino)
-        _follow(found, change)
+        follow(found, change)
         found.touched.update(touched_by(change))
 
 
@@ -125,13 +127,13 @@ def _clear(found: Recovered, ino: int, number: int) -> None:
             del found.stale[ino]
 
 
-def _follow(found: Recovered, change: NameChange) -> None:
+def follow(found: Recovered, change: NameChange) -> None:
     """Keep the paths of what is stale or to be compared up to date with a later change of names."""
     match change:
         case Rename():
             found.touched = {renamed(path, change) for path in found.touched}
             for ino, stale in list(found.stale.items()):
-                if stale.path == change.path and not change.is_exchange:
+                if stale.path == change.path and not change.is_exchange and ino != change.ino:
                     del found.stale[ino]
                 else:
                     stale.path = renamed(stale.path, change)

@@ -7,9 +7,11 @@ path is handed back to be compared; only errors of the disk itself are raised.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from twinfs.fsio.metadata import child_path, copy_metadata, fd_path, own
@@ -78,12 +80,12 @@ class Applier:
         """A path for calls that take no dir_fd."""
         return child_path(*self.locate(path))
 
-    def apply(self, number: int, change: NameChange) -> bytes | None:
-        """Do it; returns the path to compare when that did not work, except for a failing leg."""
+    def apply(self, number: int, change: NameChange) -> tuple[bytes, ...]:
+        """Do it; returns the paths to compare when that did not work, except for a failing leg."""
         try:
             match change:
                 case Rename(is_exchange=True):
-                    return self._exchange(number, change)
+                    self._exchange(number, change)
                 case Create():
                     return self._create(change)
                 case Link():
@@ -97,19 +99,18 @@ class Applier:
         except OSError as error:
             if is_leg_failure(error):
                 raise
-            if error.errno in UNEXPECTED:
-                return parent_of(change.path)
-            self.troubles.append((change.path, error))
-            return change.path
+            if error.errno not in UNEXPECTED:
+                self.troubles.append((change.path, error))
+            return (change.source, change.path) if isinstance(change, Rename) else (change.path,)
         finally:
             self.touched.update(dict.fromkeys(touched_by(change)))
-        return None
+        return ()
 
     def passed_over(self, change: NameChange) -> None:
         """Not done, because a later change undoes it: the directory's times have moved all the same."""
         self.touched[parent_of(change.path)] = None
 
-    def _create(self, change: Create) -> bytes | None:
+    def _create(self, change: Create) -> tuple[bytes, ...]:
         dir_fd, name = self.locate(change.path)
         kind = stat.S_IFMT(change.mode)
         try:
@@ -125,16 +126,16 @@ class Applier:
         except FileExistsError:
             present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
             if stat.S_IFMT(present.st_mode) != kind or kind == stat.S_IFLNK or present.st_size:
-                return change.path
+                return (change.path,)
         self._own(dir_fd, name, change)
-        return None
+        return ()
 
     def _own(self, dir_fd: int, name: bytes, change: Create) -> None:
         own(child_path(dir_fd, name), change.uid, change.gid, follow=False)
         if not stat.S_ISLNK(change.mode):
             os.chmod(name, stat.S_IMODE(change.mode), dir_fd=dir_fd)
 
-    def _link(self, change: Link) -> bytes | None:
+    def _link(self, change: Link) -> tuple[bytes, ...]:
         source_fd, source = self.locate(change.source)
         dir_fd, name = self.locate(change.path)
         try:
@@ -143,8 +144,8 @@ class Applier:
             present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
             wanted = os.stat(source, dir_fd=source_fd, follow_symlinks=False)
             if (present.st_dev, present.st_ino) != (wanted.st_dev, wanted.st_ino):
-                return change.path
-        return None
+                return (change.path,)
+        return ()
 
     def _remove(self, change: Remove) -> None:
         dir_fd, name = self.locate(change.path)
@@ -160,23 +161,23 @@ class Applier:
 
     def _mark_gone(self, path: bytes) -> None:
         """What is on its way to that name must not bring it back."""
-        for follower in self.followers:
+        for follower in list(self.followers):
             if follower.path == path:
                 follower.path = GONE
 
-    def _rename(self, change: Rename) -> bytes | None:
+    def _rename(self, change: Rename) -> tuple[bytes, ...]:
         old_fd, old = self.locate(change.source)
         new_fd, new = self.locate(change.path)
         try:
             os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
         except FileNotFoundError:
             # Done before a kill, or never there: comparing the target tells.
-            return change.path
+            return (change.path,)
         self._mark_gone(change.path)
         self._follow(change)
-        return None
+        return ()
 
-    def _exchange(self, number: int, change: Rename) -> bytes | None:
+    def _exchange(self, number: int, change: Rename) -> None:
         """Done twice it would be undone: which file stood where is noted before."""
         old_fd, old = self.locate(change.source)
         new_fd, new = self.locate(change.path)
@@ -186,13 +187,12 @@ class Applier:
             renameat2(old, new, old_fd, new_fd, RENAME_EXCHANGE)
         del self.swapping[number]
         self._follow(change)
-        return None
 
     def _follow(self, change: Rename) -> None:
         self.forget(change.source)
         self.forget(change.path)
-        self.touched = {renamed(path, change): None for path in self.touched}
-        for follower in self.followers:
+        self.touched = {renamed(path, change): None for path in list(self.touched)}
+        for follower in list(self.followers):
             follower.path = renamed(follower.path, change)
 
     def _exclude(self, change: Exclude) -> None:
@@ -200,10 +200,17 @@ class Applier:
         self.forget(change.path)
         remove_tree(dir_fd, name)
 
-    def copy_metadata(self, primary_fd: int, path: bytes) -> None:
-        """Owner, mode, xattrs and times of one object, as the primary has them now."""
+    def copy_metadata(
+        self, primary_fd: int, path: bytes, is_wanted: Callable[[os.stat_result], bool] | None = None
+    ) -> None:
+        """Owner, mode, xattrs and times of one object, as the primary has them now.
+
+        FileNotFoundError when the path leads to an object of the primary that is not wanted.
+        """
         fd = open_beneath(primary_fd, path, os.O_PATH)
         try:
+            if is_wanted is not None and not is_wanted(os.fstat(fd)):
+                raise FileNotFoundError(errno.ENOENT, "renamed meanwhile", path)
             dir_fd, name = self.locate(path)
             own_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
             try:
@@ -211,6 +218,14 @@ class Applier:
                 copy_metadata(fd_path(fd), fd_path(own_fd), follow=True)
             finally:
                 os.close(own_fd)
+        finally:
+            os.close(fd)
+
+    def truncate(self, path: bytes, size: int) -> None:
+        dir_fd, name = self.locate(path)
+        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            os.ftruncate(fd, size)
         finally:
             os.close(fd)
 

@@ -8,7 +8,6 @@ from typing import Final
 
 import trio
 
-from twinfs.fsio.syscalls import syncfs
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
 from twinfs.mirror.progress import Meter
@@ -71,7 +70,7 @@ class ChunkCopier:
             await core.lane.run(begin)
             await self._transfer(copies, outcomes, meter)
             if any(copy.is_replacement for copy in copies):
-                await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
+                await core.make_secondary_durable()
         except BaseException:
             with trio.CancelScope(shield=True):
                 await core.lane.run(abandon)

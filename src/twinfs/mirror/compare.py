@@ -11,17 +11,21 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from twinfs.fsio.syscalls import open_beneath
 from twinfs.fsio.tree import remove_tree
 from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import Create, Link
-from twinfs.mirror.applier import Applier
-from twinfs.mirror.copier import Copy
+from twinfs.mirror.applier import GONE, Applier
+from twinfs.mirror.copier import Copy, SourceUnreadableError
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.label import LABEL_DIRECTORY
 from twinfs.mirror.quarantine import Quarantine
+
+_OF_THE_LEG: Final = frozenset((LABEL_DIRECTORY, b"lost+found"))
+"""At a leg's root: twinfs' own, and what fsck makes for each file system."""
 
 Listing = dict[bytes, os.stat_result]
 
@@ -71,6 +75,8 @@ class Comparer:
             primary = self._list(self._primary_fd, path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise SourceUnreadableError(error) from error
         return primary, self._list(self._applier.root_fd, path)
 
     def _list(self, root_fd: int, path: bytes) -> Listing:
@@ -78,7 +84,7 @@ class Comparer:
         try:
             found: Listing = {}
             for name in map(os.fsencode, os.listdir(fd)):
-                if not path and name == LABEL_DIRECTORY:
+                if not path and name in _OF_THE_LEG:
                     continue
                 try:
                     found[name] = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -88,26 +94,14 @@ class Comparer:
         finally:
             os.close(fd)
 
-    def entry(self, path: bytes, distrust_ns: int) -> Findings:
-        """Compare one name; what is below it, if it is a directory, is left to be descended into."""
-        found = Findings(files=1)
-        wanted = _status(self._primary_fd, path)
-        present = _status(self._applier.root_fd, path)
-        if wanted is not None:
-            if not self._excludes.matches(path, is_directory=stat.S_ISDIR(wanted.st_mode)):
-                try:
-                    self._entry(path, wanted, present, distrust_ns, found)
-                except OSError as error:
-                    if is_leg_failure(error):
-                        raise
-                    found.troubles.append((path, error))
-        elif present is not None:
-            parent, _, name = path.rpartition(b"/")
-            self._extra(parent, name, present)
-        return found
+    def look(self, path: bytes) -> tuple[Listing, Listing]:
+        """One name, as listings of its directory that hold nothing else."""
+        name = path.rpartition(b"/")[2]
+        primary, secondary = _status(self._primary_fd, path), _status(self._applier.root_fd, path)
+        return {name: primary} if primary else {}, {name: secondary} if secondary else {}
 
     def directory(self, path: bytes, primary: Listing, secondary: Listing, distrust_ns: int) -> Findings:
-        """Make the secondary's directory like the primary's, but for file contents."""
+        """Make what the listings hold of the directory like the primary's, but for file contents."""
         found = Findings()
         for name in secondary.keys() - primary.keys():
             self._extra(path, name, secondary[name])
@@ -188,7 +182,7 @@ class Comparer:
         if wanted.st_nlink == 1:
             return False
         first = self._first_names.get(key)
-        if first is None:
+        if first is None or first.path == GONE:
             place = self._first_names[key] = Place(path)
             self._applier.followers.add(place)
             return False

@@ -117,7 +117,8 @@ class Content:
             await hold.wait()
         mark = self._core.mark(node, offset, offset + len(data))
         if mark is None:
-            return await self._write_primary(file, offset, data)
+            # Without an await since `mark`: should it have asked for a comparison, that sees this write.
+            return _pwrite_all(file.write_fd, data, offset)
         mark.in_flight += 1
         try:
             if mark.is_behind:
@@ -195,7 +196,7 @@ class Content:
         applier = self._core.applier
         mark.in_flight += 1
         try:
-            await self._core.on_secondary(lambda: os.truncate(applier.proc_path(where), size), mark)
+            await self._core.on_secondary(lambda: applier.truncate(where, size), mark)
         finally:
             mark.in_flight -= 1
 
@@ -203,20 +204,50 @@ class Content:
         """Durable where the mode promises it: sync, both legs; batched, the primary and the intent log."""
         file = self._file(node)
         flush = os.fdatasync if is_data_only else os.fsync
-        mark = node.stale
-        async with trio.open_nursery() as nursery:
-            if mark is not None and not mark.is_behind and file.secondary_fd >= 0:
-                nursery.start_soon(self._fsync_secondary, file, mark, flush)
-            else:
-                nursery.start_soon(trio.to_thread.run_sync, self._core.log.fsync)
-            await trio.to_thread.run_sync(flush, file.fd)
-
-    async def _fsync_secondary(self, file: OpenFile, mark: StaleMark, flush: Callable[[int], None]) -> None:
+        second_fd = await self._second_for_fsync(node)
         try:
-            await trio.to_thread.run_sync(flush, file.secondary_fd)
+            async with trio.open_nursery() as nursery:
+                if second_fd >= 0:
+                    nursery.start_soon(self._fsync_secondary, node, second_fd, flush)
+                else:
+                    nursery.start_soon(trio.to_thread.run_sync, self._core.log.fsync)
+                await trio.to_thread.run_sync(flush, file.fd)
+        finally:
+            if second_fd >= 0:
+                os.close(second_fd)
+
+    async def _second_for_fsync(self, node: Node) -> int:
+        """A descriptor of the secondary's file where it has all that was answered; -1 where it has not."""
+        core, mark = self._core, node.stale
+        if not core.is_mirroring_now or not node.is_named or node.ident in core.copying:
+            return -1
+        path = node.path()
+        is_left_out = core.is_suspect(path) or core.is_excluded(path, is_directory=False)
+        if is_left_out or (mark is not None and mark.is_behind):
+            return -1
+        number, applier = core.names_number, core.applier
+
+        def find() -> int:
+            core.catch_up(number)
+            dir_fd, name = applier.locate(path)
+            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+
+        try:
+            return await core.lane.run(find)
         except OSError as error:
-            # Which pages were lost is not known, and a second fsync would say nothing: copy it all.
-            mark.ranges.add(0, Ranges.OPEN_END)
+            self._distrust(node, error)
+            return -1
+
+    async def _fsync_secondary(self, node: Node, fd: int, flush: Callable[[int], None]) -> None:
+        try:
+            await trio.to_thread.run_sync(flush, fd)
+        except OSError as error:
+            self._distrust(node, error)
+
+    def _distrust(self, node: Node, error: OSError) -> None:
+        """Which pages were lost is not known, and a second fsync would say nothing: copy it all."""
+        mark = self._core.mark(node, 0, Ranges.OPEN_END)
+        if mark is not None:
             self._core.fell_behind(mark, error)
 
     async def fsync_directory(self, node: Node) -> None:

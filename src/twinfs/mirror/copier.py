@@ -54,6 +54,7 @@ class Copy:
         self._source_fd = -1
         self._fd = -1
         self._temporary = b""
+        self._replaces: os.stat_result | None = None
         self.has_replaced = False
 
     @property
@@ -77,6 +78,8 @@ class Copy:
             raise
 
     def _open_source(self, primary_fd: int) -> None:
+        if self.path == GONE:
+            raise MovedError
         try:
             fd = open_beneath(primary_fd, self.path, os.O_PATH)
         except (FileNotFoundError, NotADirectoryError):
@@ -116,6 +119,7 @@ class Copy:
 
     def _make_temporary(self, root_fd: int, dir_fd: int, name: bytes) -> int:
         self._temporary = TEMPORARY + b"/%x" % self._ident
+        self._replaces = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self._temporary, flags, 0o600, dir_fd=root_fd)
         if self.bytes_to_copy < self.size:
@@ -152,12 +156,20 @@ class Copy:
                 self._copy_metadata_by_name(source, applier)
             if self._temporary:
                 dir_fd, name = applier.locate(self.path)
+                self._check_still_replaceable(dir_fd, name)
                 os.rename(self._temporary, name, src_dir_fd=applier.root_fd, dst_dir_fd=dir_fd)
                 self._temporary = b""
                 applier.touched[parent_of(self.path)] = None
                 self.has_replaced = True
         finally:
             self.abandon(applier)
+
+    def _check_still_replaceable(self, dir_fd: int, name: bytes) -> None:
+        """A link made meanwhile is to the old file: it must get the new content too, so in place."""
+        present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        is_linked = present.st_nlink > 1 and os.fstat(self._source_fd).st_nlink > 1
+        if is_linked or self._replaces is None or not os.path.samestat(present, self._replaces):
+            raise MovedError
 
     def _copy_metadata_to_open_file(self, source: bytes) -> None:
         copy_metadata(source, fd_path(self._fd), follow=True)

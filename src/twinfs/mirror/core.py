@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import trio
 
+from twinfs.fsio.syscalls import syncfs
 from twinfs.journal.log import IntentLog
 from twinfs.journal.ranges import Ranges, rounded
 from twinfs.journal.records import (
@@ -26,7 +27,9 @@ from twinfs.journal.records import (
     Compare,
     Create,
     NameChange,
+    Rename,
     Stale,
+    renamed,
 )
 from twinfs.mirror.applier import Applier
 from twinfs.mirror.exclude import Excludes
@@ -38,6 +41,8 @@ from twinfs.mirror.stale import StaleMark
 from twinfs.model import Mode
 
 _T = TypeVar("_T")
+
+_CLOCK_SLACK_NS: Final = 5_000_000_000
 
 NodeChange = Callable[[], int]
 """Does a change on the primary, returns the node number of the object it was about."""
@@ -58,6 +63,7 @@ class Core:
         self.lane = Lane("secondary")
         self.pending: deque[Change] = deque()
         self.compares: dict[int, Compare] = {}
+        self.comparing = 0
         self.stale: dict[int, Node] = {}
         self.copying: set[int] = set()
         self.names_number = 0
@@ -66,6 +72,7 @@ class Core:
         self.durable_ns = time.time_ns()
         self.holds: dict[int, trio.Event] = {}
         self.is_secondary_up = True
+        self.drain_now: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
 
     @property
@@ -108,19 +115,14 @@ class Core:
         try:
             ident = act()
         except BaseException:
-            self.log.append(number, Abort())
+            self.log.owe(number, Abort())
             raise
-        try:
-            self.log.append(number, Commit(ident))
-        except OSError:
-            # The primary has changed: the caller's answer is yes. The next start looks at the primary
-            # to decide about an announcement without an end.
-            self.on_log_full()
+        # The primary has changed: the caller's answer is yes, whatever becomes of this record. The next
+        # start looks at the primary to decide about an announcement without an end.
+        self.log.owe(number, Commit(ident))
         self.pending.append(Change(number, names, ident, time.time()))
         self.names_number = number
         return number
-
-    on_log_full: Callable[[], None] = staticmethod(lambda: None)
 
     async def mirror_names(self, number: int) -> None:
         """In sync mode, wait until the secondary has the change; its failure is not the caller's."""
@@ -142,17 +144,32 @@ class Core:
         for change in batch:
             if (names := planned.get(change.number)) is None:
                 self.applier.passed_over(change.names)
-                continue
-            self._drop_before(change.number)
-            unexpected = self.applier.apply(change.number, names)
-            if unexpected is not None:
-                self.compare_later(unexpected)
+            else:
+                self._apply(change.number, names)
+            # After every change: a sequence of renames done twice would give files each other's names.
+            self.log.append(change.number, Applied())
+            self._drop_before(change.number + 1)
         if len(batch) == 1 and isinstance(batch[0].names, Create):
             # Somebody waits for this one: to them it is done, times and all.
             self.applier.copy_times(self.primary_fd, batch[0].names.path)
-        if batch:
-            self._drop_before(batch[-1].number + 1)
-            self.log.append(batch[-1].number, Applied())
+
+    def _apply(self, number: int, names: NameChange) -> None:
+        unexpected = self.applier.apply(number, names)
+        if isinstance(names, Rename):
+            self._compares_follow(number, names)
+            if self.compares:
+                # A comparison on its way may have passed the new place and not yet reached the old one.
+                unexpected += (names.source, names.path) if names.is_exchange else (names.path,)
+        if unexpected and any(isinstance(later.names, Rename) for later in list(self.pending)[1:]):
+            # These are names of the past: on the primary they may be others' by now.
+            unexpected = (b"",)
+        for path in unexpected:
+            self.compare_later(path)
+
+    def _compares_follow(self, number: int, change: Rename) -> None:
+        for known, record in list(self.compares.items()):
+            if known < number and known != self.comparing:
+                self.compares[known] = Compare(renamed(record.path, change), record.distrust_ns)
 
     def _drop_before(self, number: int) -> None:
         while self.pending and self.pending[0].number < number:
@@ -160,12 +177,35 @@ class Core:
 
     def compare_later(self, path: bytes, distrust_ns: int = 0) -> None:
         """Put "compare everything below `path`" into the log."""
-        if self.is_suspect(path):
-            return
+        if any(
+            number != self.comparing and _is_below(path, known.path)
+            for number, known in list(self.compares.items())
+        ):
+            return  # the one that is running may have passed the path already
         number = self.log.next_number()
         record = Compare(path, distrust_ns)
-        self.log.append(number, record)
+        self.is_durable = False
+        # First here: a log that is written anew in between then has it, too.
         self.compares[number] = record
+        try:
+            self.log.append(number, record)
+        except OSError:
+            self.log.owe(number, record)
+            raise
+
+    async def make_secondary_durable(self) -> None:
+        """syncfs(2). When it fails, what was written since the last time is not to be trusted: the
+        kernel says so once, and a second success would prove nothing."""
+        try:
+            await trio.to_thread.run_sync(syncfs, self.applier.root_fd)
+        except OSError:
+            self.compare_later(b"", self.distrusted_since_ns)
+            raise
+
+    @property
+    def distrusted_since_ns(self) -> int:
+        """What was written since may not have reached the disk."""
+        return max(1, self.durable_ns - _CLOCK_SLACK_NS)
 
     def secondary_failed(self, error: OSError) -> None:
         """Nothing is lost: what it did not do stays in the log."""
@@ -175,13 +215,19 @@ class Core:
 
     # Content and metadata
 
-    def mark(self, node: Node, start: int, end: int) -> StaleMark | None:
+    def mark(self, node: Node, start: int, end: int, *, is_done: bool = False) -> StaleMark | None:
         """Before the primary changes: [start, end) of the content (none if empty) and the metadata may
-        differ from now on. None for an object that is not mirrored or has no name any more."""
+        differ from now on. None for an object that is not mirrored or has no name any more.
+
+        `is_done`: the primary has changed already, so a full log must not stop it.
+        """
         if not node.is_named:
+            if not node.is_removed:
+                # It lives on under a name that is not known here; only looking at everything finds it.
+                self.compare_later(b"")
             return None
-        path = node.path()
-        if self.excludes and self.is_excluded(path, is_directory=node.dir_fd >= 0):
+        path = self._mirrored_path(node)
+        if path is None:
             return None
         content_end = end if start < end < Ranges.OPEN_END else 0
         is_suspect = self.is_suspect(path)
@@ -201,7 +247,8 @@ class Core:
         self.is_durable = False
         number = self.log.next_number()
         recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
-        self.log.append(number, Stale(node.ident, path, start, recorded_end))
+        record = self.log.owe if is_done else self.log.append
+        record(number, Stale(node.ident, path, start, recorded_end))
         if mark is None:
             mark = node.stale = StaleMark(number, is_behind=is_behind)
             self.stale[node.ident] = node
@@ -212,6 +259,21 @@ class Core:
             mark.ranges.add(start, end)
         return mark
 
+    def _mirrored_path(self, node: Node) -> bytes | None:
+        """The node's path, or that of another of its names, that is not excluded."""
+        path = node.path()
+        if not self.excludes or not self.is_excluded(path, is_directory=node.is_directory):
+            return path
+        if node.is_directory:
+            return None
+        for parent, name in self.nodes.names(node):
+            path = parent.child_path(name)
+            if not self.is_excluded(path, is_directory=False):
+                return path
+        if self.nodes.has_unknown_names(node):
+            self.compare_later(b"")
+        return None
+
     def unmark(self, node: Node) -> None:
         """The object needs no copying any more; the log is the caller's business."""
         if node.stale is not None:
@@ -221,7 +283,12 @@ class Core:
 
     def name_goes(self, node: Node | None, parent: Node, name: bytes, status: os.stat_result) -> None:
         """Before a name is removed or replaced: what is stale must stay reachable by another."""
-        if node is None or node.stale is None:
+        if node is None:
+            return
+        if node.ident in self.copying and status.st_nlink > 1:
+            # The mark that is being worked off names the name that goes.
+            self.mark(node, 0, Ranges.OPEN_END)
+        if node.stale is None:
             return
         others = [known for known in self.nodes.names(node) if known != (parent, name)]
         if others:
@@ -231,8 +298,15 @@ class Core:
             self.compare_later(b"")
 
     async def on_secondary(self, call: Callable[[], _T], mark: StaleMark) -> _T | None:
-        """Do `call` in the secondary's lane; on failure the object is behind and None comes back."""
-        return await self.second_result(self.lane.start(call), mark)
+        """Do `call` in the secondary's lane, where names are those of now; on failure the object is
+        behind and None comes back."""
+        number = self.names_number
+
+        def caught_up() -> _T:
+            self.catch_up(number)
+            return call()
+
+        return await self.second_result(self.lane.start(caught_up), mark)
 
     async def second_result(self, job: Job[_T], mark: StaleMark) -> _T | None:
         try:
@@ -247,6 +321,10 @@ class Core:
         if is_leg_failure(error):
             self.secondary_failed(error)
 
+    def is_node(self, node: Node) -> Callable[[os.stat_result], bool]:
+        """Whether a status is the node's: a path may lead to another object by the time it is opened."""
+        return lambda status: self.nodes.ident_of(status) == node.ident
+
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
         mark = node.stale
@@ -255,7 +333,9 @@ class Core:
         path = node.path()
         mark.in_flight += 1
         try:
-            await self.on_secondary(lambda: self.applier.copy_metadata(self.primary_fd, path), mark)
+            await self.on_secondary(
+                lambda: self.applier.copy_metadata(self.primary_fd, path, self.is_node(node)), mark
+            )
         finally:
             mark.in_flight -= 1
 
@@ -281,13 +361,17 @@ class Core:
             for start, end in taken.ranges:
                 mark.ranges.add(start, end)
             mark.since = min(mark.since, taken.since)
+            mark.first_number = min(mark.first_number, taken.first_number)
+            mark.end_bytes = max(mark.end_bytes, taken.end_bytes)
             mark.is_behind = True
+            # Many ranges become fewer, larger ones: what they cover now must be in the log, too.
+            self.remember_path(node, node.path())
 
     def clear(self, node: Node) -> None:
         """The object is gone from both legs, or equal on both."""
-        if node.stale is not None:
-            self.log.append(node.stale.number, Cleared(node.ident))
+        if (mark := node.stale) is not None:
             self.unmark(node)
+            self.log.owe(mark.number, Cleared(node.ident))
 
     # What is pending
 
@@ -298,6 +382,18 @@ class Core:
             self.pending
             or self.compares
             or any((mark := node.stale) is not None and mark.is_behind for node in self.stale.values())
+        )
+
+    def is_done_up_to(self, number: int) -> bool:
+        """Whether nothing is pending that was recorded by then."""
+        return not (
+            self.copying
+            or any(change.number <= number for change in list(self.pending))
+            or any(known <= number for known in list(self.compares))
+            or any(
+                (mark := node.stale) is not None and mark.is_behind and mark.first_number <= number
+                for node in self.stale.values()
+            )
         )
 
     def is_settled(self) -> bool:

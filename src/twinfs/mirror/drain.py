@@ -41,7 +41,7 @@ class Drainer:
     def __init__(self, core: Core, *, is_deleting_excluded: bool) -> None:
         self._core = core
         self._is_deleting_excluded = is_deleting_excluded
-        self._lock = trio.Lock()
+        self.lock = trio.Lock()
         self._copier = ChunkCopier(core)
         self.has_troubles = False
         """The last drain left objects behind that the leg refused: trying again at once is no use."""
@@ -49,7 +49,7 @@ class Drainer:
 
     async def drain(self, on_progress: OnProgress | None = None) -> None:
         """Bring the secondary to the primary's present state. OSError when the secondary fails."""
-        async with self._lock:
+        async with self.lock:
             try:
                 await self._drain(Meter(on_progress))
             except OSError as error:
@@ -71,30 +71,32 @@ class Drainer:
         await self.settle(is_forced=True)
 
     async def _copy_stale(self, meter: Meter) -> None:
-        core = self._core
         meter.step = "copying"
         tried: set[int] = set()
         while chunk := await self._take(tried):
             try:
-                outcomes = await self._copier.copy([taken.copy for taken in chunk], meter)
+                await self._copy_chunk(chunk, meter)
             except BaseException:
                 for taken in chunk:
                     self._put_back(taken)
                 raise
-            failed: BaseException | None = None
-            cleared = []
-            for taken, error in zip(chunk, outcomes, strict=True):
-                if error is None:
-                    cleared.append(taken)
-                else:
-                    failed = self._not_copied(taken, error) or failed
-            await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
-            for taken in cleared:
-                self._clear(taken)
-            meter.files_done += len(cleared)
-            meter.report(chunk[-1].copy.path)
-            if failed is not None:
-                raise failed
+
+    async def _copy_chunk(self, chunk: list[Taken], meter: Meter) -> None:
+        outcomes = await self._copier.copy([taken.copy for taken in chunk], meter)
+        failed: BaseException | None = None
+        copied = []
+        for taken, error in zip(chunk, outcomes, strict=True):
+            if error is None:
+                copied.append(taken)
+            else:
+                failed = self._not_copied(taken, error) or failed
+        await self._core.make_secondary_durable()
+        for taken in copied:
+            self._clear(taken)
+        meter.files_done += len(copied)
+        meter.report(chunk[-1].copy.path)
+        if failed is not None:
+            raise failed
 
     async def _take(self, tried: set[int]) -> list[Taken]:
         """The next objects to copy, under the paths they have now."""
@@ -135,7 +137,8 @@ class Drainer:
         mark = node.stale
         if mark is None or mark.in_flight:
             return None
-        if not node.is_named:
+        path = node.path()
+        if not node.is_named or core.is_excluded(path, is_directory=node.is_directory):
             core.clear(node)
             return None
         core.copying.add(node.ident)
@@ -143,7 +146,7 @@ class Drainer:
         core.unmark(node)
         if node.file is not None:
             node.file.close_secondary()
-        return Taken(node, mark, number, Copy(node.path(), node.ident, mark.ranges, core.nodes.ident_of))
+        return Taken(node, mark, number, Copy(path, node.ident, mark.ranges, core.nodes.ident_of))
 
     def _clear(self, taken: Taken) -> None:
         core = self._core
@@ -202,7 +205,10 @@ class Drainer:
             and _is_done(node, mark, is_forced=is_forced)
             and not core.is_suspect(node.path())
         ]
-        touched = [path for path in list(core.applier.touched) if not core.is_suspect(path)]
+        behind = {node.path() for node in core.stale.values() if _is_behind(node)}
+        touched = [
+            path for path in list(core.applier.touched) if path not in behind and not core.is_suspect(path)
+        ]
         paths = [path for _, _, path in marks] + touched
 
         def copy_times() -> None:
@@ -219,18 +225,24 @@ class Drainer:
                 core.applier.touched.pop(path, None)
         await self._rest()
 
+    async def make_durable(self) -> None:
+        """Both legs, whatever is going on."""
+        if not self._core.is_durable:
+            await self._core.make_secondary_durable()
+            await trio.to_thread.run_sync(syncfs, self._core.primary_fd)
+
     async def _rest(self) -> None:
         """Nothing pending: make it true for a power cut, too."""
         core = self._core
         if not core.is_settled() or core.is_durable:
             return
-        number = core.log.last_number
-        await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
+        number, begun_ns = core.log.last_number, time.time_ns()
+        await core.make_secondary_durable()
         await trio.to_thread.run_sync(syncfs, core.primary_fd)
         if core.is_settled() and core.log.last_number == number:
             core.log.reset()
             core.is_durable = True
-            core.durable_ns = time.time_ns()
+            core.durable_ns = begun_ns
 
 
 def _is_done(node: Node, mark: StaleMark, *, is_forced: bool) -> bool:
@@ -251,6 +263,10 @@ def _bounded(nodes: list[Node]) -> list[Node]:
         if index and size > CHUNK_BYTES:
             return nodes[:index]
     return nodes[:CHUNK_OBJECTS]
+
+
+def _is_behind(node: Node) -> bool:
+    return node.stale is not None and node.stale.is_behind
 
 
 def _is_in_flight(node: Node) -> bool:

@@ -51,7 +51,9 @@ class Job(Generic[_T]):
                 if not self._is_done:
                     self._event = trio.Event()
             if self._event is not None:
-                await self._event.wait()
+                # What a thread is doing cannot be undone: who stops waiting would lose count of it.
+                with trio.CancelScope(shield=True):
+                    await self._event.wait()
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]  # None only where _T is None

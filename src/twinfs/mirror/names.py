@@ -27,8 +27,10 @@ class Caller:
 
 
 class Names:
-    """Operations on directories' entries. Nodes are returned with the primary's stat; references to them
-    are counted by the caller."""
+    """Operations on directories' entries. Nodes are returned with the primary's stat.
+
+    New ones are returned with one reference counted, the one that the kernel gets.
+    """
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -113,9 +115,16 @@ class Names:
                 act()
             finally:
                 os.umask(previous)
-            status = self._give_to(caller, dir_fd, name, mode)
-            made.append((self._nodes.know(parent, name, status), status))
-            return made[0][0].ident
+            try:
+                status = self._give_to(caller, dir_fd, name, mode)
+            except OSError:
+                (os.rmdir if stat.S_ISDIR(mode) else os.unlink)(name, dir_fd=dir_fd)
+                raise
+            node = self._nodes.know(parent, name, status)
+            # The kernel's reference, taken before anybody else can run.
+            self._nodes.pin(node)
+            made.append((node, status))
+            return node.ident
 
         path = parent.child_path(name)
         if self._core.is_excluded(path, is_directory=stat.S_ISDIR(mode)):
@@ -127,9 +136,15 @@ class Names:
         # A set-gid directory or an inherited ACL makes the object other than was announced.
         is_as_announced = (status.st_mode, status.st_uid, status.st_gid) == (names.mode, names.uid, names.gid)
         if not is_as_announced or os.listxattr(child_path(dir_fd, name), follow_symlinks=False):
-            self._core.mark(node, 0, 0)
-            await self._core.mirror_names(number)
-            await self._core.mirror_metadata(node)
+            mark = self._core.mark(node, 0, 0, is_done=True)
+            if mark is not None:
+                mark.in_flight += 1
+            try:
+                await self._core.mirror_names(number)
+                await self._core.mirror_metadata(node)
+            finally:
+                if mark is not None:
+                    mark.in_flight -= 1
         else:
             await self._core.mirror_names(number)
         return node, status
@@ -168,8 +183,9 @@ class Names:
             if not is_source_out and node.stale is not None:
                 self._core.remember_path(node, source)
         elif is_source_out:
-            change()
             self._core.compare_later(path)
+            change()
+            await self._core.drain_now()
         else:
             await self._core.change_names(Link(source, path), change)
         return made[0]
@@ -187,8 +203,10 @@ class Names:
         def change() -> int:
             if is_directory:
                 if node is not None:
-                    self._nodes.keep_removed_directory(node)
+                    self._nodes.directory(node)
                 os.rmdir(name, dir_fd=dir_fd)
+                if node is not None:
+                    self._nodes.keep_removed_directory(node)
             else:
                 os.unlink(name, dir_fd=dir_fd)
             self._gone(node, parent, name, is_last=is_last)
@@ -214,12 +232,17 @@ class Names:
         self._refuse_label(*old, errno.ENOENT)
         self._refuse_label(*new, errno.EPERM)
         move = _Move(self._core, old, new, flags)
+        if move.is_same_object:
+            move.act()  # nothing happens, says rename(2), unless a flag forbids even that
+            return
         if not self._core.excludes:
             await self._core.change_names(move.as_record(), move.act)
             return
         number = self._rename_across_excludes(move)
         if number:
             await self._core.mirror_names(number)
+        else:
+            await self._core.drain_now()
 
     def _rename_across_excludes(self, move: _Move) -> int:
         """What the mirrored part of the tree sees of a rename when part of the tree is not mirrored."""
@@ -229,15 +252,14 @@ class Names:
             move.act()
             return 0
         if not is_old_out and not is_new_out:
-            number = core.announce(move.as_record(), move.act)
             if move.is_directory and core.excludes.depends_on_parents():
-                core.compare_later(move.new_path)
-            return number
+                core.compare_later(move.old_path)  # which the rename moves along
+            return core.announce(move.as_record(), move.act)
         inside = move.old_path if is_new_out else move.new_path
         if is_new_out and not move.is_exchange:
             return core.announce(Exclude(inside), move.act)
-        move.act()
         core.compare_later(inside)
+        move.act()
         return 0
 
 
@@ -261,6 +283,7 @@ class _Move:
             )
         except OSError:
             self._replaced = None  # absent, or a name that rename itself will refuse
+        self.is_same_object = self._replaced is not None and os.path.samestat(self._moved, self._replaced)
 
     def as_record(self) -> NameChange:
         return Rename(self.old_path, self.new_path, self.is_exchange, self._nodes.ident_of(self._moved))
@@ -276,7 +299,7 @@ class _Move:
         ident = self._nodes.ident_of(self._moved)
         node = self._nodes.know(old_parent, old_name, self._moved)
         replaced = self._replaced
-        is_same = replaced is not None and self._nodes.ident_of(replaced) == ident
+        is_same = self.is_same_object
         victim = self._nodes.know(new_parent, new_name, replaced) if replaced is not None else None
         for temporary in (node, victim):
             if temporary is not None:
@@ -284,9 +307,11 @@ class _Move:
         try:
             if victim is not None and replaced is not None and not self.is_exchange and not is_same:
                 self._core.name_goes(victim, new_parent, new_name, replaced)
-                if stat.S_ISDIR(replaced.st_mode):
-                    self._nodes.keep_removed_directory(victim)
+                if victim.is_directory:
+                    self._nodes.directory(victim)
             renameat2(old_name, new_name, self._old_fd, self._new_fd, self._flags)
+            if victim is not None and victim.is_directory and not self.is_exchange:
+                self._nodes.keep_removed_directory(victim)
             if not is_same:
                 self._learn(node, victim)
         finally:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import stat
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
@@ -18,13 +20,27 @@ from twinfs.mirror.stale import StaleMark
 
 ROOT_ID: Final = 1  # FUSE_ROOT_ID, linux/fuse.h
 _FOREIGN_BIT: Final = 1 << 62
-_KEPT_DIRECTORIES: Final = 512
+_KEPT_DIRECTORIES: Final = 4096
+_DEEPEST: Final = 1024
+"""Levels of directories. Kept directories are several times as many, so that opening a second one never
+closes the first that a call needs."""
 
 
 class Node:
     """One object. `refs` counts the kernel's lookups, children that need it for their path, and pins."""
 
-    __slots__ = ("dir_fd", "file", "generation", "ident", "is_removed", "name", "parent", "refs", "stale")
+    __slots__ = (
+        "dir_fd",
+        "file",
+        "generation",
+        "ident",
+        "is_directory",
+        "is_removed",
+        "name",
+        "parent",
+        "refs",
+        "stale",
+    )
 
     def __init__(self, ident: int, generation: int = 0) -> None:
         self.ident = ident
@@ -33,6 +49,7 @@ class Node:
         self.name = b""
         self.refs = 0
         self.dir_fd = -1
+        self.is_directory = False
         self.is_removed = False
         self.file: OpenFile | None = None
         self.stale: StaleMark | None = None
@@ -64,12 +81,16 @@ class NodeTable:
         status = os.fstat(root_fd)
         self._device = status.st_dev
         self._root_ino = status.st_ino
+        # An ordinary user may be allowed 1,024 descriptors in all.
+        self._kept = min(_KEPT_DIRECTORIES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+        self._deepest = min(_DEEPEST, self._kept // 3)
         self._foreign: dict[tuple[int, int], int] = {}
         self._more_names: dict[int, set[tuple[Node, bytes]]] = {}
         self._directories: OrderedDict[Node, None] = OrderedDict()
         self.root = Node(ROOT_ID)
         self.root.dir_fd = root_fd
         self.root.refs = 1
+        self.root.is_directory = True
         self._nodes: dict[int, Node] = {ROOT_ID: self.root}
 
     def __len__(self) -> int:
@@ -106,6 +127,7 @@ class NodeTable:
         node = self._nodes.get(ident)
         if node is None or node.is_removed:
             node = self._make(ident, node)
+            node.is_directory = stat.S_ISDIR(status.st_mode)
         if node.parent is parent and node.name == name:
             return node
         if node.ident != ROOT_ID:
@@ -151,6 +173,13 @@ class NodeTable:
         self._add_name(node, *new)
         self.forget_name(node, *old, is_last=False)
 
+    def has_unknown_names(self, node: Node) -> bool:
+        """Whether the file has more names than are known here."""
+        if node.parent is None:
+            return True
+        status = os.stat(node.name, dir_fd=self.directory(node.parent), follow_symlinks=False)
+        return status.st_nlink > sum(1 for _ in self.names(node))
+
     def names(self, node: Node) -> Iterator[tuple[Node, bytes]]:
         if node.parent is not None:
             yield node.parent, node.name
@@ -180,9 +209,9 @@ class NodeTable:
         while node.refs <= 0 and node is not self.root:
             if self._nodes.get(node.ident) is node:
                 del self._nodes[node.ident]
+                for parent, _ in self._more_names.pop(node.ident, set()):
+                    self._release(parent)
             self._close_directory(node)
-            for parent, _ in self._more_names.pop(node.ident, set()):
-                self._release(parent)
             parent_of = node.parent
             node.parent = None
             if parent_of is None:
@@ -203,6 +232,8 @@ class NodeTable:
             if parent is None:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             chain.append(parent)
+        if len(chain) > self._deepest:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         fd = chain.pop().dir_fd
         for below in reversed(chain):
             fd = os.open(below.name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
@@ -212,14 +243,14 @@ class NodeTable:
         return fd
 
     def _close_oldest(self) -> None:
-        if len(self._directories) > _KEPT_DIRECTORIES:
+        if len(self._directories) > self._kept:
             oldest, _ = self._directories.popitem(last=False)
             os.close(oldest.dir_fd)
             oldest.dir_fd = -1
 
     def keep_removed_directory(self, node: Node) -> None:
-        """A directory about to be removed may still be somebody's current one: keep its descriptor."""
-        self.directory(node)
+        """A removed directory may still be somebody's current one: keep the descriptor, which
+        `directory` opened before, until the kernel forgets it."""
         self._directories.pop(node, None)
 
     def _close_directory(self, node: Node) -> None:

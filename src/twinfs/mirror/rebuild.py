@@ -14,11 +14,11 @@ from typing import Final
 
 import trio
 
-from twinfs.fsio.syscalls import syncfs
 from twinfs.journal.records import Compare, Compared, Rename, parent_of, renamed, touched_by
+from twinfs.mirror.applier import GONE
 from twinfs.mirror.chunk import ChunkCopier, Outcome, chunks
-from twinfs.mirror.compare import Comparer, Findings, Place
-from twinfs.mirror.copier import Copy, MovedError
+from twinfs.mirror.compare import Comparer, Findings, Listing, Place
+from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.progress import Meter
@@ -52,24 +52,38 @@ class Rebuild:
             core.nodes.ident_of,
             is_deleting_excluded=is_deleting_excluded,
         )
+        core.comparing = number
+        self._distrust_open_files()
         places = [Place(record.path, is_single=bool(record.path))]
         core.applier.followers.update(places)
         try:
             while places:
                 await self._step(comparer, places)
         finally:
+            core.comparing = 0
             core.applier.followers.difference_update(places)
             comparer.close()
-        await trio.to_thread.run_sync(syncfs, core.applier.root_fd)
-        core.log.append(number, Compared())
-        core.compares.pop(number, None)
+        await core.make_secondary_durable()
         for path, _ in self.troubles[:_TROUBLES_KEPT]:
             core.compare_later(path)
         if len(self.troubles) > _TROUBLES_KEPT:
             core.compare_later(record.path)
+        core.log.append(number, Compared())
+        core.compares.pop(number, None)
         if comparer.quarantine.moved:
             moved = f"{comparer.quarantine.moved} objects that only the secondary had"
             self._on_event("quarantined", f"{moved} are in its quarantine now: {comparer.quarantine.folder}")
+
+    def _distrust_open_files(self) -> None:
+        """The comparison may put another file in the place of one that is open on the secondary: what is
+        marked is copied again afterwards, and nobody writes through an old descriptor."""
+        core = self._core
+        for node in core.stale.values():
+            if node.stale is not None:
+                node.stale.is_behind = True
+        for node in core.nodes.open_files():
+            if node.stale is None and node.file is not None:
+                node.file.close_secondary()
 
     async def _step(self, comparer: Comparer, places: list[Place]) -> None:
         core, meter = self._core, self._meter
@@ -101,25 +115,32 @@ class Rebuild:
                 continue
             core.catch_up(number)
             path = place.path
-            try:
-                if place.is_single:
-                    found = comparer.entry(path, self._distrust_ns)
-                    core.applier.followers.update(found.directories)
-                    return found
-                both = comparer.list_both(path)
-            except OSError as error:
-                if error.errno not in UNEXPECTED or not path:
-                    raise
-                # The secondary lacks the directory: begin one level up.
-                core.compare_later(path.rpartition(b"/")[0], self._distrust_ns)
+            if path == GONE:
                 return Findings()
+            directory = parent_of(path) if place.is_single else path
+            both = self._look(comparer, place)
             if both is None:
                 return Findings()
-            if not core.is_naming() and not self._has_changed(path, number):
-                found = comparer.directory(path, *both, self._distrust_ns)
+            if not core.is_naming() and not self._has_changed(directory, number):
+                found = comparer.directory(directory, *both, self._distrust_ns)
                 core.applier.followers.update(found.directories)
                 return found
         return None
+
+    def _look(self, comparer: Comparer, place: Place) -> tuple[Listing, Listing] | None:
+        """What both legs have there; None where there is nothing to do, now."""
+        try:
+            return comparer.look(place.path) if place.is_single else comparer.list_both(place.path)
+        except SourceUnreadableError as error:
+            # Not listed is not empty: what the secondary has there stays.
+            self.troubles.append((place.path, error))
+            return None
+        except OSError as error:
+            if error.errno not in UNEXPECTED or not place.path:
+                raise
+            # The secondary lacks the directory: begin one level up.
+            self._core.compare_later(parent_of(place.path), self._distrust_ns)
+            return None
 
     def _has_changed(self, path: bytes, number: int) -> bool:
         for change in list(self._core.pending):
@@ -137,8 +158,11 @@ class Rebuild:
 
     def _judge(self, copy: Copy, outcome: Outcome) -> None:
         """Only a failing secondary ends the comparison; its record stays and begins it again."""
-        if outcome is None or isinstance(outcome, MovedError):
-            return  # renamed meanwhile: its own record makes it compared again
+        if outcome is None or copy.path == GONE:
+            return
+        if isinstance(outcome, MovedError | FileNotFoundError):
+            self._core.compare_later(copy.path)  # renamed or linked meanwhile
+            return
         if isinstance(outcome, OSError) and is_leg_failure(outcome):
             raise outcome
         self.troubles.append((copy.path, outcome))

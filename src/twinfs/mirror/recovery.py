@@ -9,8 +9,18 @@ from typing import Final
 
 from twinfs.journal.log import LogFile
 from twinfs.journal.ranges import Ranges
-from twinfs.journal.records import WHOLE_FILE, Commit, Compare, Record, Stale, Touched, touched_by
-from twinfs.journal.replay import Recovered, recover
+from twinfs.journal.records import (
+    WHOLE_FILE,
+    Commit,
+    Compare,
+    Create,
+    Record,
+    Stale,
+    Swapping,
+    Touched,
+    touched_by,
+)
+from twinfs.journal.replay import Recovered, follow, recover
 from twinfs.mirror.core import Core
 from twinfs.mirror.doubt import outcome
 from twinfs.mirror.nodes import Node
@@ -38,7 +48,10 @@ def restore(core: Core, left: LogFile, *, lost_power: bool, excludes: str) -> li
         notes.append("what is excluded has changed: comparing everything")
         compare = Compare(b"", 0)
     _restore_changes(core, recovered)
-    _restore_stale(core, recovered)
+    if not _restore_stale(core, recovered) and compare is None:
+        notes.append("an object of the intent log cannot be found: comparing everything")
+        compare = Compare(b"", 0)
+    _mark_new(core)
     core.compares.update(recovered.compares)
     if compare is not None:
         core.compares[recovered.last_number + 1] = compare
@@ -57,6 +70,7 @@ def _restore_changes(core: Core, recovered: Recovered) -> None:
             ident = outcome(core.primary_fd, change, core.nodes.ident_of)
             if ident is None:
                 continue
+            follow(recovered, change)
         core.pending.append(Change(number, change, ident, since))
         core.names_number = number
         recovered.touched.update(touched_by(change))
@@ -64,16 +78,31 @@ def _restore_changes(core: Core, recovered: Recovered) -> None:
     core.applier.touched.update(dict.fromkeys(recovered.touched))
 
 
-def _restore_stale(core: Core, recovered: Recovered) -> None:
+def _restore_stale(core: Core, recovered: Recovered) -> bool:
+    """False when one is not where the log says."""
+    are_all_found = True
     for ident, stale in recovered.stale.items():
         node, size = _find(core, stale.path, ident)
         if node is None:
-            continue  # removed: the record of that says so
+            are_all_found = False
+            continue
         mark = node.stale = StaleMark(max(number for number, _, _ in stale.marks), is_behind=True)
         mark.ranges = stale.ranges()
         mark.end_bytes = size
         core.stale[node.ident] = node
         core.nodes.pin(node)
+    return are_all_found
+
+
+def _mark_new(core: Core) -> None:
+    """What is about to be made on the secondary may have got its owner or ACL after it was announced."""
+    for change in core.pending:
+        if isinstance(change.names, Create):
+            node, _ = _find(core, change.names.path, change.ino)
+            if node is not None and node.stale is None:
+                node.stale = StaleMark(change.number, is_behind=True)
+                core.stale[node.ident] = node
+                core.nodes.pin(node)
 
 
 def _find(core: Core, path: bytes, ident: int) -> tuple[Node | None, int]:
@@ -82,7 +111,7 @@ def _find(core: Core, path: bytes, ident: int) -> tuple[Node | None, int]:
     for name in path.split(b"/") if path else ():
         try:
             status = os.stat(name, dir_fd=core.nodes.directory(node), follow_symlinks=False)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None, 0
         node, size = core.nodes.know(node, name, status), status.st_size
     return (node, size) if node.ident == ident else (None, 0)
@@ -91,6 +120,8 @@ def _find(core: Core, path: bytes, ident: int) -> tuple[Node | None, int]:
 def records_of(core: Core) -> Iterator[tuple[int, Record]]:
     """The log that says what is pending now, and nothing else."""
     yield from list(core.compares.items())
+    for number, ino in list(core.applier.swapping.items()):
+        yield number, Swapping(ino)
     for change in list(core.pending):
         yield change.number, change.names
         yield change.number, Commit(change.ino)

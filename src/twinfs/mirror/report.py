@@ -15,7 +15,7 @@ def pending_of(core: Core) -> Pending:
     """What the secondary has not yet applied, now."""
     changes = len(core.pending) + len(core.compares)
     total_bytes = 0
-    oldest = [core.pending[0].since] if core.pending else []
+    oldest = [change.since for change in list(core.pending)[:1]]
     for node in core.stale.values():
         mark = node.stale
         if mark is not None and mark.is_behind:

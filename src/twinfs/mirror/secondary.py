@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from twinfs.errors import LegError, LegNotMountedError, WrongDiskError
+from twinfs.fsio.tree import remove_tree
+from twinfs.mirror.copier import TEMPORARY
 from twinfs.mirror.core import Core
 from twinfs.mirror.label import Leg, check_partners
 from twinfs.model import LegState, LegStatus, Role, VolumeConfig
@@ -39,12 +42,15 @@ class Secondary:
         if self.leg is not None:
             self.state = LegState.FAULTY
         if self.leg is None or primary.label.events == self.leg.label.events:
-            primary.write_label(is_in_use=True, events=primary.label.events + 1)
+            # Should the primary refuse even that, the intent log still knows what is pending.
+            with contextlib.suppress(OSError):
+                primary.write_label(is_in_use=True, events=primary.label.events + 1)
 
     async def look_again(self, core: Core, primary: Leg) -> bool:
         """After a failure: open it anew, because a disk that fell off comes back as another mount.
 
-        True when it is there and ours. Its descriptors of before are let go of.
+        True when it is there and ours. The caller holds the drainer's lock: nobody else may be using
+        the old descriptors.
         """
         config = self._config
         try:
@@ -54,21 +60,34 @@ class Secondary:
             return False
         try:
             check_partners(primary.label, leg.label)
+            was_cut_off = leg.label.boot_id != ""
             await core.lane.run(lambda: leg.write_label(is_in_use=True))
+            await core.lane.run(lambda: clean_temporaries(leg.fd))
         except (LegError, OSError) as error:
             self.state = LegState.WRONG_DISK if isinstance(error, LegError) else LegState.FAULTY
             leg.close()
             return False
-        for node in core.nodes.open_files():
-            if node.file is not None:
-                node.file.close_secondary()
+        self._let_go_of_old_files(core)
         await core.lane.run(lambda: core.applier.use(leg.fd))
         if self.leg is not None:
             with contextlib.suppress(OSError):
                 self.leg.close()
         self.leg = leg
         self.state = LegState.STALE
+        if was_cut_off:
+            # What it had only in its page cache is gone, and the marks of that are cleared.
+            core.compare_later(b"", core.distrusted_since_ns)
         return True
+
+    @staticmethod
+    def _let_go_of_old_files(core: Core) -> None:
+        """Only where no write can be on its way: the number of a closed descriptor is used again."""
+        for node in core.stale.values():
+            if node.stale is not None:
+                node.stale.is_behind = True
+        for node in core.nodes.open_files():
+            if node.stale is None and node.file is not None:
+                node.file.close_secondary()
 
     def caught_up(self, primary: Leg) -> None:
         """Everything that it missed is on it: the event counters are equal again."""
@@ -82,3 +101,13 @@ class Secondary:
     def close(self) -> None:
         if self.leg is not None:
             self.leg.close()
+
+
+def clean_temporaries(root_fd: int) -> None:
+    """Remove copies that a kill cut short."""
+    fd = os.open(TEMPORARY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root_fd)
+    try:
+        for name in os.listdir(fd):
+            remove_tree(fd, os.fsencode(name))
+    finally:
+        os.close(fd)

@@ -14,10 +14,20 @@ class StaleMark:
     mode) every answered write reached both legs, and the mark only covers what is in flight.
     """
 
-    __slots__ = ("end_bytes", "in_flight", "is_behind", "is_touched", "metadata", "number", "ranges", "since")
+    __slots__ = (
+        "end_bytes",
+        "first_number",
+        "in_flight",
+        "is_behind",
+        "is_touched",
+        "metadata",
+        "number",
+        "ranges",
+        "since",
+    )
 
     def __init__(self, number: int, *, is_behind: bool) -> None:
-        self.number = number
+        self.number = self.first_number = number
         self.since = time.time()
         self.metadata = False
         self.ranges = Ranges()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import resource
 import time
 from collections.abc import Callable
@@ -14,13 +13,11 @@ from typing import Final
 import trio
 
 from twinfs.errors import LegError, StateError, TwinfsError
-from twinfs.fsio.tree import remove_tree
 from twinfs.journal.log import IntentLog, LogFile
 from twinfs.journal.replay import recover
 from twinfs.mirror import recovery
 from twinfs.mirror.attributes import Attributes
 from twinfs.mirror.content import Content
-from twinfs.mirror.copier import TEMPORARY
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
 from twinfs.mirror.exclude import Excludes
@@ -29,7 +26,7 @@ from twinfs.mirror.names import Names
 from twinfs.mirror.progress import OnProgress
 from twinfs.mirror.report import leg_status, offline_leg_status, pending_of
 from twinfs.mirror.schedule import seconds_until
-from twinfs.mirror.secondary import Secondary
+from twinfs.mirror.secondary import Secondary, clean_temporaries
 from twinfs.model import LegState, LegStatus, Mode, Pending, Role, VolumeConfig, VolumeState, VolumeStatus
 
 _SETTLE_SECONDS: Final = 1.0
@@ -56,6 +53,7 @@ class Volume:
         self._wake = trio.Event()
         self._notes: list[tuple[str, str]] = []
         core.on_secondary_error = self._on_secondary_error
+        core.drain_now = self._drain_now
 
     @staticmethod
     def open(config: VolumeConfig, state_dir: Path, *, degraded: bool = False) -> Volume:
@@ -81,9 +79,12 @@ class Volume:
                 log = IntentLog(directory, config.volume_id, excludes)
                 core = Core(primary.fd, secondary.fd, log, Excludes(config.exclude), config.mode)
                 lost_power = any(leg.was_in_use_at_other_boot for leg in legs)
+                if secondary.leg is not None and secondary.leg.label.events < primary.label.events:
+                    # It failed while in use: what was only in its page cache may be gone.
+                    lost_power = lost_power or secondary.leg.label.boot_id != ""
                 notes = recovery.restore(core, left, lost_power=lost_power, excludes=excludes)
                 if secondary.leg is not None:
-                    _clean_temporaries(secondary.fd)
+                    clean_temporaries(secondary.fd)
                 for leg in legs:
                     leg.write_label(is_in_use=True)
             except OSError as error:
@@ -92,9 +93,8 @@ class Volume:
         volume = Volume(config, primary, secondary, core)
         volume._notes = [("compare_everything", note) for note in notes]
         if secondary.leg is None:
-            volume._notes.append(
-                f"the secondary is missing: {config.secondary}; changes wait in the intent log"
-            )
+            missing = f"the secondary is missing: {config.secondary}; changes wait in the intent log"
+            volume._notes.append(("secondary_missing", missing))
             core.secondary_failed(OSError(errno.ENODEV, "not mounted", config.secondary))
         return volume
 
@@ -126,9 +126,8 @@ class Volume:
     async def _turn(self) -> None:
         core = self.core
         was_down = not core.is_secondary_up
-        if was_down and not await self._secondary.look_again(core, self._primary):
+        if was_down and not await self._look_for_secondary():
             return
-        core.is_secondary_up = True
         try:
             if core.mode is Mode.BATCHED or core.is_behind or was_down:
                 await self._drainer.drain()
@@ -140,8 +139,29 @@ class Volume:
         if was_down:
             self._secondary.caught_up(self._primary)
             self.on_event("secondary_back", "the secondary works again and has what it had missed")
+        await self._shorten_log()
+
+    async def _look_for_secondary(self) -> bool:
+        """After a failure: whether the secondary can be used again."""
+        core = self.core
+        async with self._drainer.lock:
+            if not core.is_secondary_up and await self._secondary.look_again(core, self._primary):
+                core.is_secondary_up = True
+        return core.is_secondary_up
+
+    async def _shorten_log(self) -> None:
+        """A log that never came to rest: write it anew, with what is pending."""
+        core = self.core
         if core.log.size_bytes > _LARGE_LOG_BYTES:
-            core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+            async with self._drainer.lock:
+                core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+
+    async def _drain_now(self) -> None:
+        """For a caller in sync mode whose change only a comparison can mirror."""
+        if self.core.is_mirroring_now:
+            # A failure of the secondary is an event and a record, not the caller's problem.
+            with contextlib.suppress(OSError):
+                await self._drainer.drain()
 
     def _on_secondary_error(self, error: OSError) -> None:
         self._secondary.parted(self._primary)
@@ -156,39 +176,39 @@ class Volume:
         LegError when the secondary fails; what it lacks stays in the log.
         """
         core = self.core
+        if not core.is_secondary_up and not await self._look_for_secondary():
+            raise LegError(
+                f"secondary leg: {self.config.secondary} is {self._secondary.state}; "
+                f"{self.pending().changes} changes wait for it."
+            )
+        number = core.log.last_number
         for _ in range(_SYNC_ROUNDS):
-            if not core.is_secondary_up:
-                if not await self._secondary.look_again(core, self._primary):
-                    raise LegError(
-                        f"secondary leg: {self.config.secondary} is {self._secondary.state}; "
-                        f"{self.pending().changes} changes wait for it."
-                    )
-                core.is_secondary_up = True
             try:
                 await self._drainer.drain(on_progress)
+                if core.is_done_up_to(number):
+                    await self._drainer.make_durable()
+                    self._secondary.caught_up(self._primary)
+                    return
             except OSError as error:
                 raise LegError(f"secondary leg: {self.config.secondary}: {error}") from error
-            self._secondary.caught_up(self._primary)
-            if core.is_settled():
-                return
             if self._drainer.has_troubles:
                 break
-        if (pending := self.pending()).changes:
-            raise LegError(
-                f"secondary leg: {pending.changes} changes could not be made.\n"
-                f"  Why: twinfs events {self.config.name}"
-            )
+        raise LegError(
+            f"secondary leg: {self.pending().changes} changes could not be made.\n"
+            f"  Why: twinfs events {self.config.name}"
+        )
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
-        """From now on. Going to sync drains first, so that the promise holds when this returns."""
+        """From now on. Going to sync drains, so that the promise holds when this returns."""
         if interval_seconds is not None:
             self._interval_seconds, self._at = interval_seconds, None
         if at is not None:
             self._at = at
-        if mode is Mode.SYNC and self.core.mode is not Mode.SYNC:
-            await self.sync()
+        is_new = mode is not self.core.mode
         self.core.mode = mode
         self._wake.set()
+        if mode is Mode.SYNC and is_new:
+            await self.sync()
 
     async def close(self, on_progress: OnProgress | None = None) -> None:
         """Drain, make durable, say so on the labels, let go of both legs.
@@ -291,16 +311,6 @@ def _action(state: VolumeState, config: VolumeConfig) -> str | None:
 
 def _excludes_text(config: VolumeConfig) -> str:
     return "\n".join(config.exclude) + ("\n#delete" if config.delete_excluded else "")
-
-
-def _clean_temporaries(root_fd: int) -> None:
-    """Copies that a kill cut short."""
-    fd = os.open(TEMPORARY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root_fd)
-    try:
-        for name in os.listdir(fd):
-            remove_tree(fd, os.fsencode(name))
-    finally:
-        os.close(fd)
 
 
 def _allow_many_descriptors() -> None:

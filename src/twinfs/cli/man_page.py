@@ -1,0 +1,94 @@
+"""twinfs(1), made from the commands themselves: `python -m twinfs.cli.man_page > docs/man/twinfs.1`.
+
+So the manual cannot tell of options that are not there; a test holds the file equal to this.
+Source of the markup: man(7).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from cyclopts import App
+
+from twinfs import __version__
+from twinfs.cli.app import build_app
+from twinfs.cli.main import SUMMARIES
+
+_EXIT_CODES = {
+    "0": "Done; for status: healthy.",
+    "1": "Failed.",
+    "2": "The command line or the settings ask for something that cannot be.",
+    "3": "status: a volume is degraded or failed.",
+    "4": "The volume is not mounted.",
+    "130": "Interrupted.",
+}
+_FILES = {
+    "/etc/twinfs/NAME.toml": "A volume's settings ($XDG_CONFIG_HOME/twinfs for users).",
+    "/var/lib/twinfs/NAME/": "Its intent log, events and daemon log ($XDG_STATE_HOME/twinfs for users).",
+    "/run/twinfs/NAME.sock": "Its daemon's control socket ($XDG_RUNTIME_DIR/twinfs for users).",
+    ".twinfs/": "At the root of each leg: its label and its quarantine.",
+}
+_FSTAB = "/mnt/disk1 /srv/photos fuse.twinfs secondary=/mnt/disk2,nofail 0 0"
+
+
+def man_page() -> str:
+    app = build_app(with_summaries=False)
+    lines = [
+        f'.TH TWINFS 1 "" "twinfs {__version__}" "User Commands"',
+        *(".SH NAME", r"twinfs \- keep a directory tree on two ordinary disks, live"),
+        *(".SH SYNOPSIS", r".B twinfs", r"\fICOMMAND\fR [\fIOPTION\fR]..."),
+        ".SH COMMANDS",
+    ]
+    for name in SUMMARIES:
+        lines += _command(app, name)
+    lines += [".SH OPTIONS OF ALL COMMANDS", *_options(app.meta)]
+    lines += [".SH EXIT STATUS", *_list(_EXIT_CODES), ".SH FILES", *_list(_FILES)]
+    lines += [".SH FSTAB", ".nf", _escape(_FSTAB), ".fi"]
+    lines += [".SH SEE ALSO", ".BR fstab (5),", ".BR mount (8),", ".BR fusermount3 (1)"]
+    return "\n".join(lines) + "\n"
+
+
+def _command(app: App, name: str) -> Iterator[str]:
+    command = app[name]
+    arguments = [argument for argument in command.assemble_argument_collection() if argument.show]
+    operands = [argument for argument in arguments if not argument.name.startswith("-")]
+    words = [word.name if word.required else f"[{word.name}]" for word in operands]
+    yield f".SS twinfs {name} {_escape(' '.join(words))} [\\fIOPTION\\fR]..."
+    function = command.default_command
+    assert function is not None
+    yield from _text(inspect.getdoc(function) or "")
+    yield from _options(command)
+
+
+def _text(docstring: str) -> Iterator[str]:
+    """Paragraphs; indented ones are examples, kept as they are."""
+    for paragraph in docstring.split("\n\n"):
+        is_example = paragraph.startswith("    ")
+        yield ".PP"
+        yield from (".nf", ".RS") if is_example else ()
+        yield from (_escape(line.strip()) for line in paragraph.splitlines())
+        yield from (".RE", ".fi") if is_example else ()
+
+
+def _options(app: App) -> Iterator[str]:
+    for argument in app.assemble_argument_collection():
+        if argument.show:
+            yield ".TP"
+            yield f".B {_escape(', '.join(n for n in argument.names if not n.startswith('--no-')))}"
+            yield _escape(argument.parameter.help or "")
+
+
+def _list(entries: dict[str, str]) -> Iterator[str]:
+    for term, text in entries.items():
+        yield from (".TP", f".B {_escape(term)}", _escape(text))
+
+
+def _escape(text: str) -> str:
+    r"""Backslashes and hyphens mean something to roff, and so does a dot or quote at a line's start."""
+    escaped = text.replace("\\", r"\e").replace("-", r"\-")
+    return rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped
+
+
+if __name__ == "__main__":
+    print(man_page(), end="")
