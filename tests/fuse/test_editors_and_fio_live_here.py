@@ -65,7 +65,7 @@ def test_sed_in_place_and_a_shell_s_appending_redirection(place: Path) -> None:
 @pytest.mark.parametrize(
     "job",
     (
-        "--rw=randwrite --bsrange=1-100k --size=16m --ioengine=psync --fsync=50",
+        "--rw=randwrite --bsrange=512-100k --bs_unaligned=1 --size=16m --ioengine=psync --fsync=50",
         "--rw=randwrite --bs=4k --size=8m --ioengine=mmap --numjobs=2",
         "--rw=write --bs=1m --size=24m --ioengine=psync --end_fsync=1",
         "--rw=randrw --bsrange=512-64k --size=8m --ioengine=psync --numjobs=2 --overwrite=1",

@@ -61,9 +61,11 @@ class Drainer:
         number = core.names_number
         await core.lane.run(lambda: core.catch_up(number))
         self.has_troubles = False
-        for number, record in list(core.compares.items()):
+        put_off: set[int] = set()
+        while todo := [known for known in core.compares.items() if known[0] not in put_off]:
             rebuild = Rebuild(core, self._copier, meter, self.on_event)
-            await rebuild.run(number, record, is_deleting_excluded=self._is_deleting_excluded)
+            await rebuild.run(*todo[0], is_deleting_excluded=self._is_deleting_excluded)
+            put_off.update(rebuild.put_off)
             self._tell(rebuild.troubles)
         await self._copy_stale(meter)
         self._tell(core.applier.troubles)

@@ -117,7 +117,7 @@ class Names:
                 os.umask(previous)
             try:
                 status = self._give_to(caller, dir_fd, name, mode)
-            except OSError:
+            except BaseException:
                 (os.rmdir if stat.S_ISDIR(mode) else os.unlink)(name, dir_fd=dir_fd)
                 raise
             node = self._nodes.know(parent, name, status)

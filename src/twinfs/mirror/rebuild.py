@@ -39,6 +39,8 @@ class Rebuild:
         self._on_event = on_event
         self._distrust_ns = 0
         self.troubles: list[tuple[bytes, BaseException]] = []
+        """Objects that a leg refused; `put_off` are the records that make them compared another time."""
+        self.put_off: set[int] = set()
 
     async def run(self, number: int, record: Compare, *, is_deleting_excluded: bool) -> None:
         """Make the secondary equal below the record's path, durably, and clear the record."""
@@ -64,15 +66,20 @@ class Rebuild:
             core.applier.followers.difference_update(places)
             comparer.close()
         await core.make_secondary_durable()
-        for path, _ in self.troubles[:_TROUBLES_KEPT]:
-            core.compare_later(path)
-        if len(self.troubles) > _TROUBLES_KEPT:
-            core.compare_later(record.path)
+        self._put_off_troubles(record)
         core.log.append(number, Compared())
         core.compares.pop(number, None)
         if comparer.quarantine.moved:
             moved = f"{comparer.quarantine.moved} objects that only the secondary had"
             self._on_event("quarantined", f"{moved} are in its quarantine now: {comparer.quarantine.folder}")
+
+    def _put_off_troubles(self, record: Compare) -> None:
+        core = self._core
+        known = set(core.compares)
+        paths = [path for path, _ in self.troubles]
+        for path in paths if len(paths) <= _TROUBLES_KEPT else [record.path]:
+            core.compare_later(path)
+        self.put_off = set(core.compares) - known
 
     def _distrust_open_files(self) -> None:
         """The comparison may put another file in the place of one that is open on the secondary: what is

@@ -185,7 +185,7 @@ class Volume:
         for _ in range(_SYNC_ROUNDS):
             try:
                 await self._drainer.drain(on_progress)
-                if core.is_done_up_to(number):
+                if core.is_done_up_to(number) and not core.compares:
                     await self._drainer.make_durable()
                     self._secondary.caught_up(self._primary)
                     return

@@ -6,6 +6,7 @@ kill costs milliseconds and hundreds of them are affordable.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import shutil
@@ -14,9 +15,11 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from support.tree import differences, snapshot
@@ -28,7 +31,17 @@ from unit.mirror.kit import Ground, User, new_ground
 Script = Callable[[User], Awaitable[None]]
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["unit.mirror.killing", "unit.mirror.scripts", "__main__"])
+_IMPORTED = ["unit.mirror.killing", "unit.mirror.scripts", "__main__"]
+
+
+@functools.cache
+def _start_server() -> None:
+    """Python 3.11's server ignores sys.path when it imports what it is asked to: tell it otherwise."""
+    _SERVER.set_forkserver_preload(_IMPORTED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+
 
 _CHANGING = (
     *("mkdir", "rmdir", "symlink", "link", "unlink", "rename", "mknod"),
@@ -120,6 +133,7 @@ def _work(ground: Ground, script: Script | None, death: Death) -> None:
 
 def work_until_death(ground: Ground, script: Script | None, death: Death) -> bool:
     """True when it died; False when it ended first."""
+    _start_server()
     process = _SERVER.Process(target=_work, args=(ground, script, death))
     process.start()
     process.join(60)

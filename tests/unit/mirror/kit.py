@@ -228,7 +228,7 @@ class User:
         await self.volume.attributes.change(self.lookup(path), wanted)
 
     async def set_xattr(self, path: str, name: bytes, value: bytes) -> None:
-        await self.volume.attributes.set_xattr(self.lookup(path), name, value)
+        await self.volume.attributes.set_xattr(self.lookup(path), name, value, None)
 
     async def link(self, source: str, path: str) -> None:
         node = self.lookup(source)
