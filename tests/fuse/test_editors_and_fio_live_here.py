@@ -83,12 +83,14 @@ def test_fio_reads_back_what_it_wrote(place: Path, job: str) -> None:
         "--do_verify=1",
         "--randseed=7",
         "--fallocate=none",
+        "--verify_state_save=0",  # else fio leaves a file where the tests were started
         *job.split(),
     )
 
 
 def test_fio_verifies_its_files_on_the_secondary(shared_volume: Volume, place: Path) -> None:
     words = ("--name=job", "--verify=crc32c", "--rw=randwrite", "--bs=4k", "--size=8m", "--randseed=7")
+    words += ("--verify_state_save=0",)
     run(tool("fio", "fio"), *words, f"--directory={place}", "--do_verify=0")
     shared_volume.sync()
     for leg in (shared_volume.primary, shared_volume.secondary):

@@ -7,6 +7,7 @@ is known by the boot id in the header, and answered by comparing (see mirror/vol
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -96,30 +97,30 @@ class IntentLog:
 
     def append(self, number: int, record: Record) -> None:
         """Write one record. A full state disk raises OSError, before anything on a leg has changed."""
-        self._pay()
-        self._write(number, record)
-
-    def _write(self, number: int, record: Record) -> None:
-        frame = _frame(number, record)
         with self._lock:
-            written = os.write(self._fd, frame)
-            if written != len(frame):
-                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
-                raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
+            self._pay()
+            self._write(number, record)
 
     def owe(self, number: int, record: Record) -> None:
         """Write a record about what has happened already. When there is no room, it goes before the
         next one that can be written."""
-        self._owed.append((number, record))
-        try:
-            self._pay()
-        except OSError:
-            return
+        with self._lock:
+            self._owed.append((number, record))
+            # No room: it stays owed.
+            with contextlib.suppress(OSError):
+                self._pay()
 
     def _pay(self) -> None:
         while self._owed:
             self._write(*self._owed[0])
             self._owed.popleft()
+
+    def _write(self, number: int, record: Record) -> None:
+        frame = _frame(number, record)
+        written = os.write(self._fd, frame)
+        if written != len(frame):
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
 
     def reset(self) -> None:
         """Forget everything; only while nothing is pending and both legs are durable.

@@ -18,7 +18,7 @@ FLAGS = st.integers(0, 2**32 - 1)
 
 
 def request(offered: int) -> bytes:
-    """A header (len, opcode 26, unique, nodeid, uid, gid, pid, padding) and major, minor, readahead, flags."""
+    """A header (len, opcode 26, unique, nodeid, uid, gid, pid, 0) and major, minor, readahead, flags."""
     return struct.pack("=IIQQIIII", 104, 26, 2, 0, 0, 0, 0, 0) + struct.pack("=IIII", 7, 39, 65536, offered)
 
 

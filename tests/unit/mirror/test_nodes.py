@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from twinfs.fsio.tree import remove_tree
 from twinfs.mirror.nodes import ROOT_ID, Node, NodeTable
 from unit.mirror.kit import Pair
 
@@ -238,6 +239,7 @@ def test_a_path_of_a_thousand_names_costs_no_deep_python(pair: Pair) -> None:
     assert os.fstat(pair.nodes.directory(node)).st_ino == inode
     assert node.path().count(b"/") == 1199
     pair.nodes.close()
+    remove_tree(pair.primary_fd, b"dd")  # pytest's own cleaning up is recursive
 
 
 def test_a_path_too_deep_for_the_descriptors_there_are_is_refused_and_not_half_opened(pair: Pair) -> None:
