@@ -108,7 +108,16 @@ def test_rsync_updates_in_place_appends_and_deletes(place: Path, workspace: Path
         file.write(b"and longer")
     (source / "gone").unlink()
     (source / "gone").mkdir()
-    run("rsync", "-a", "--modify-window=-1", "--inplace", "--no-whole-file", "--delete", f"{source}/", f"{place}/")
+    run(
+        "rsync",
+        "-a",
+        "--modify-window=-1",
+        "--inplace",
+        "--no-whole-file",
+        "--delete",
+        f"{source}/",
+        f"{place}/",
+    )
     tree.assert_same(source, place)
 
 

@@ -135,14 +135,14 @@ def test_hard_links_stay_hard_links_whenever_they_are_made(new_volume) -> None:
 def test_a_sparse_file_stays_sparse_over_batches(new_volume) -> None:
     volume: Volume = new_volume("batched", interval="1h").init().mount_it()
     with open(volume.mount / "sparse", "wb") as file:
-        file.truncate(1 << 30)
-        file.seek(500 << 20)
+        file.truncate(100 << 20)
+        file.seek(50 << 20)
         file.write(b"island")
     volume.sync()
     with open(volume.mount / "sparse", "r+b") as file:
-        file.seek(900 << 20)
+        file.seek(90 << 20)
         file.write(b"another")
-        file.truncate(2 << 30)
+        file.truncate(120 << 20)
     volume.assert_legs_equal()
     assert (volume.secondary / "sparse").stat().st_blocks * 512 < 1 << 20
 
@@ -150,7 +150,11 @@ def test_a_sparse_file_stays_sparse_over_batches(new_volume) -> None:
 def test_a_large_file_changed_in_one_place_is_not_copied_whole(new_volume) -> None:
     """Contents are dirty by range: the rest of the secondary's file keeps its blocks and its inode."""
     volume: Volume = new_volume("batched", interval="1h").init().mount_it()
-    (volume.mount / "large").write_bytes(os.urandom(16 << 20))
+    with open(volume.mount / "large", "wb") as file:
+        for offset in range(0, 100 << 20, 10 << 20):
+            file.seek(offset)
+            file.write(b"island")
+        file.truncate(100 << 20)  # smaller ones are replaced as a whole, so that there is always a whole one
     volume.sync()
     inode = (volume.secondary / "large").stat().st_ino
     with open(volume.mount / "large", "r+b") as file:

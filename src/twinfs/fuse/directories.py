@@ -68,7 +68,7 @@ class Directory:
             return True
         node = self._nodes.know(self.node, name, status)
         if pyfuse3.readdir_reply(token, name, entry_of(node, status), entry.next_offset):
-            node.refs += 1
+            self._nodes.looked_up(node)
             return True
         self._nodes.forget(node.ident, 0)
         return False

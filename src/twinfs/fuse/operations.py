@@ -88,7 +88,7 @@ class Operations(pyfuse3.Operations):
             node, status = self._names.lookup(self._nodes[parent_inode], name)
         except FileNotFoundError:
             return absent()
-        node.refs += 1
+        self._nodes.looked_up(node)
         return entry_of(node, status)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -106,7 +106,7 @@ class Operations(pyfuse3.Operations):
             if flags & os.O_EXCL:
                 raise
             node, status = self._names.lookup(parent, name)
-            node.refs += 1
+            self._nodes.looked_up(node)
             await self._content.open(node, flags, is_privileged=ctx.uid == 0)
         return handle_of(node, ctx), entry_of(node, status)
 
@@ -146,7 +146,7 @@ class Operations(pyfuse3.Operations):
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         node = self._nodes[inode]
-        node.refs += 1
+        self._nodes.looked_up(node)
         try:
             status = await self._names.link(node, self._nodes[new_parent_inode], new_name)
         except BaseException:

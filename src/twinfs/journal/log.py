@@ -185,17 +185,22 @@ class LogFile:
         while (frame := self._frame_at(position)) is not None:
             position, number, record = frame
             if isinstance(record, Header):
+                if (record.volume_id, record.version) != (self._volume_id, FORMAT_VERSION):
+                    return  # what it says is about other disks
                 self.header = record
             else:
                 yield number, record
-        # A torn last record is a kill in the middle of a write; anything longer is damage.
-        torn = len(self._data) - position
-        self.is_whole = (
-            self.header is not None
-            and self.header.volume_id == self._volume_id
-            and self.header.version == FORMAT_VERSION
-            and torn < _LONGEST_TORN_BYTES
-        )
+        self.is_whole = self.header is not None and self._is_torn_at(position)
+
+    def _is_torn_at(self, position: int) -> bool:
+        """Whether the rest is a record that a kill cut short, rather than damage: it reaches beyond the
+        end, and no whole record begins in it."""
+        rest = len(self._data) - position
+        if rest >= _FRAME.size:
+            length, _ = _FRAME.unpack_from(self._data, position)
+            if length <= rest - _FRAME.size or rest > _LONGEST_TORN_BYTES:
+                return False
+        return all(self._frame_at(start) is None for start in range(position + 1, len(self._data)))
 
     def _frame_at(self, position: int) -> tuple[int, int, Record] | None:
         start = position + _FRAME.size

@@ -51,6 +51,8 @@ class Applier:
         self.root_fd = root_fd
         self.touched: dict[bytes, None] = {}
         """Paths whose times the secondary lacks; filled in the lane, emptied by settling."""
+        self.touched_after: tuple[int, frozenset[bytes]] = (0, frozenset())
+        """Such paths of an earlier session, under the names they have after the change of that number."""
         self.troubles: list[tuple[bytes, OSError]] = []
         """Objects that the leg refused, for whoever tells people."""
         self.swapping: dict[int, int] = {}
@@ -105,6 +107,13 @@ class Applier:
         finally:
             self.touched.update(dict.fromkeys(touched_by(change)))
         return ()
+
+    def reached(self, number: int) -> None:
+        """All changes before `number` are done: earlier paths may join those that follow renames."""
+        after, paths = self.touched_after
+        if paths and number > after:
+            self.touched.update(dict.fromkeys(paths))
+            self.touched_after = (0, frozenset())
 
     def passed_over(self, change: NameChange) -> None:
         """Not done, because a later change undoes it: the directory's times have moved all the same."""

@@ -150,6 +150,14 @@ class Comparer:
             self.quarantine.take(dir_fd, name, path)
             self._applier.forget(path)
             present = None
+        if (
+            present is not None
+            and present.st_nlink > 1
+            and self._is_other_content(wanted, present, distrust_ns)
+        ):
+            # Its other names keep the content, which writing in place would change for them, too.
+            self._unlink(path)
+            present = None
         if stat.S_ISREG(wanted.st_mode) and self._link_to_first(path, wanted, present):
             return
         if present is None:
@@ -186,20 +194,26 @@ class Comparer:
             place = self._first_names[key] = Place(path)
             self._applier.followers.add(place)
             return False
-        dir_fd, name = self._applier.locate(path)
         target = os.stat(self._applier.proc_path(first.path), follow_symlinks=False)
         if present is not None and (present.st_dev, present.st_ino) != (target.st_dev, target.st_ino):
-            self.quarantine.take(dir_fd, name, path)
+            self._unlink(path)
             present = None
         if present is None:
             self._applier.apply(0, Link(first.path, path))
         return True
+
+    def _unlink(self, path: bytes) -> None:
+        dir_fd, name = self._applier.locate(path)
+        os.unlink(name, dir_fd=dir_fd)
 
     def _make(self, path: bytes, wanted: os.stat_result) -> None:
         target = self._read_target(path) if stat.S_ISLNK(wanted.st_mode) else b""
         self._applier.apply(
             0, Create(path, wanted.st_mode, wanted.st_uid, wanted.st_gid, wanted.st_rdev, target)
         )
+
+    def _is_other_content(self, wanted: os.stat_result, present: os.stat_result, distrust_ns: int) -> bool:
+        return stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, distrust_ns)
 
     def _differs(self, wanted: os.stat_result, present: os.stat_result | None, distrust_ns: int) -> bool:
         if present is None or wanted.st_size != present.st_size or wanted.st_mtime_ns != present.st_mtime_ns:

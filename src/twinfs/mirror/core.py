@@ -142,6 +142,7 @@ class Core:
             batch.append(change)
         planned = {change.number: change.names for change in without_passing(batch)}
         for change in batch:
+            self.applier.reached(change.number)
             if (names := planned.get(change.number)) is None:
                 self.applier.passed_over(change.names)
             else:
@@ -149,6 +150,7 @@ class Core:
             # After every change: a sequence of renames done twice would give files each other's names.
             self.log.append(change.number, Applied())
             self._drop_before(change.number + 1)
+        self.applier.reached(number + 1)
         if len(batch) == 1 and isinstance(batch[0].names, Create):
             # Somebody waits for this one: to them it is done, times and all.
             self.applier.copy_times(self.primary_fd, batch[0].names.path)
@@ -398,7 +400,14 @@ class Core:
 
     def is_settled(self) -> bool:
         """Whether nothing at all is pending."""
-        return not (self.pending or self.stale or self.compares or self.applier.touched or self.copying)
+        return not (
+            self.pending
+            or self.stale
+            or self.compares
+            or self.applier.touched
+            or self.applier.touched_after[1]
+            or self.copying
+        )
 
 
 def _is_below(path: bytes, directory: bytes) -> bool:

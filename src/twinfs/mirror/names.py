@@ -122,7 +122,7 @@ class Names:
                 raise
             node = self._nodes.know(parent, name, status)
             # The kernel's reference, taken before anybody else can run.
-            self._nodes.pin(node)
+            self._nodes.looked_up(node)
             made.append((node, status))
             return node.ident
 

@@ -27,7 +27,8 @@ closes the first that a call needs."""
 
 
 class Node:
-    """One object. `refs` counts the kernel's lookups, children that need it for their path, and pins."""
+    """One object. `lookups` are the kernel's references; `refs` are all: those, children that need it for
+    their path, and pins."""
 
     __slots__ = (
         "dir_fd",
@@ -36,6 +37,7 @@ class Node:
         "ident",
         "is_directory",
         "is_removed",
+        "lookups",
         "name",
         "parent",
         "refs",
@@ -47,6 +49,7 @@ class Node:
         self.generation = generation
         self.parent: Node | None = None
         self.name = b""
+        self.lookups = 0
         self.refs = 0
         self.dir_fd = -1
         self.is_directory = False
@@ -140,7 +143,9 @@ class NodeTable:
         node = Node(ident, dead.generation + 1 if dead else 0)
         if dead is not None:
             self._close_directory(dead)
-            node.refs = dead.refs
+            node.lookups = node.refs = dead.lookups
+            dead.refs -= dead.lookups
+            dead.lookups = 0
         self._nodes[ident] = node
         return node
 
@@ -185,10 +190,16 @@ class NodeTable:
             yield node.parent, node.name
         yield from self._more_names.get(node.ident, ())
 
+    def looked_up(self, node: Node) -> None:
+        """The kernel got a reference."""
+        node.lookups += 1
+        node.refs += 1
+
     def forget(self, ident: int, lookups: int) -> None:
         """The kernel dropped `lookups` references."""
         node = self._nodes.get(ident)
         if node is not None and node is not self.root:
+            node.lookups -= lookups
             node.refs -= lookups
             self._drop_if_unused(node)
 

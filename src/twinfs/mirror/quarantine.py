@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import stat
 from datetime import UTC, datetime
 from typing import Final
 
@@ -33,7 +33,8 @@ class Quarantine:
         self._make(parent)
         for part in path.split(b"/")[:-1]:
             parent += b"/" + part
-            self._make(parent)
+            while not self._make(parent):
+                parent += b"~"  # a file of that name went there before
         target = parent + b"/" + name
         number = 0
         while self._exists(target):
@@ -42,9 +43,14 @@ class Quarantine:
         os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
         self.moved += 1
 
-    def _make(self, path: bytes) -> None:
-        with contextlib.suppress(FileExistsError):
+    def _make(self, path: bytes) -> bool:
+        """A directory; False when something else is there."""
+        try:
             os.mkdir(path, 0o700, dir_fd=self._root_fd)
+        except FileExistsError:
+            status = os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
+            return stat.S_ISDIR(status.st_mode)
+        return True
 
     def _exists(self, path: bytes) -> bool:
         try:

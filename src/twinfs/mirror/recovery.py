@@ -52,10 +52,10 @@ def restore(core: Core, left: LogFile, *, lost_power: bool, excludes: str) -> li
         notes.append("an object of the intent log cannot be found: comparing everything")
         compare = Compare(b"", 0)
     _mark_new(core)
-    core.compares.update(recovered.compares)
-    if compare is not None:
-        core.compares[recovered.last_number + 1] = compare
+    # Numbered anew: their paths are those of now, which no pending rename changes any more.
+    for record in [*recovered.compares.values(), *([compare] if compare else [])]:
         recovered.last_number += 1
+        core.compares[recovered.last_number] = record
     since_ns = left.header.since_ns if left.header else time.time_ns()
     core.log.start(records_of(core), recovered.last_number + 1, since_ns)
     core.is_durable = recovered.is_closed
@@ -75,7 +75,8 @@ def _restore_changes(core: Core, recovered: Recovered) -> None:
         core.names_number = number
         recovered.touched.update(touched_by(change))
     core.applier.swapping.update(recovered.swapping)
-    core.applier.touched.update(dict.fromkeys(recovered.touched))
+    # These names are those of now; the secondary gets there with the last of the pending changes.
+    core.applier.touched_after = (core.names_number, frozenset(recovered.touched))
 
 
 def _restore_stale(core: Core, recovered: Recovered) -> bool:
@@ -131,5 +132,5 @@ def records_of(core: Core) -> Iterator[tuple[int, Record]]:
             for start, end in list(mark.ranges) or [(0, 0)]:
                 recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
                 yield mark.number, Stale(node.ident, node.path(), start, recorded_end)
-    for path in list(core.applier.touched):
+    for path in [*list(core.applier.touched), *core.applier.touched_after[1]]:
         yield core.log.last_number, Touched(path)

@@ -7,6 +7,7 @@ kill costs milliseconds and hundreds of them are affordable.
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -192,19 +193,42 @@ def recover(ground: Ground) -> list[str]:
 
 
 def die_everywhere(
-    base: Path, mode: Mode, script: Script, *, is_torn: bool = False, step: int = 1
+    base: Path, mode: Mode, script: Script, *, first: int = 1, step: int = 1, is_torn: bool = False
 ) -> list[str]:
-    """Run the script once for each system call it makes, dying there; returns all that went wrong."""
+    """Run the script once for each system call it makes (every `step`-th from `first`), dying there.
+
+    Returns all that went wrong.
+    """
+    return _until_it_lives(base, mode, first, step, lambda ground, last: [(script, Death(last, is_torn))])
+
+
+def die_twice(
+    base: Path, mode: Mode, script: Script, once: int, *, first: int = 1, step: int = 1
+) -> list[str]:
+    """Die at call number `once` of the script, and then everywhere in the next start and its drain."""
+
+    def deaths(ground: Ground, last: int) -> list[tuple[Script | None, Death]]:
+        return [(script, Death(once)), (None, Death(last, is_counting_start=True))]
+
+    return _until_it_lives(base, mode, first, step, deaths)
+
+
+def _until_it_lives(
+    base: Path,
+    mode: Mode,
+    first: int,
+    step: int,
+    deaths: Callable[[Ground, int], list[tuple[Script | None, Death]]],
+) -> list[str]:
     troubles: list[str] = []
-    last = 1
-    while True:
+    for last in itertools.count(first, step):
         here = base / f"{last}"
         ground = furnished_ground(here, mode)
-        died = work_until_death(ground, script, Death(last, is_torn))
+        for script, death in deaths(ground, last):
+            has_died = work_until_death(ground, script, death)
         troubles += [f"killed at {last}: {line}" for line in recover(ground)]
-        if not troubles:
-            shutil.rmtree(here)
-        if not died:
-            assert last > 5, "the script did nothing"
-            return troubles
-        last += step
+        shutil.rmtree(here)
+        if not has_died:
+            assert last > 5, "it did nothing"
+            break
+    return troubles

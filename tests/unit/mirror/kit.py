@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -164,19 +165,42 @@ async def running(ground: Ground) -> AsyncIterator[User]:
         await volume.close()
 
 
+def abandon(volume: Volume) -> None:
+    """As if the process had been killed: descriptors and threads go, nothing is drained or written."""
+    core = volume.core
+    core.nodes.close()
+    core.lane.close()
+    volume.content.close()
+    core.applier.close()
+    core.log.close(is_clean=False)
+    os.close(core.primary_fd)
+    os.close(core.applier.root_fd)
+
+
 class User:
     """Calls a volume with paths, as the kernel would: looks up name by name, and forgets afterwards."""
 
     def __init__(self, volume: Volume, caller: Caller = ME) -> None:
         self.volume = volume
         self.caller = caller
+        self.lookups: Counter[int] = Counter()
+
+    def count(self, node: Node, *, is_new: bool = False) -> Node:
+        """The kernel keeps a reference with each answer; that of a new object is counted already."""
+        node.refs += 0 if is_new else 1
+        self.lookups[node.ident] += 1
+        return node
+
+    def forget_all(self) -> None:
+        for ident, lookups in self.lookups.items():
+            self.volume.core.nodes.forget(ident, lookups)
+        self.lookups.clear()
 
     def lookup(self, path: str) -> Node:
         node = self.volume.core.nodes.root
         for name in os.fsencode(path).split(b"/"):
             if name:
-                node, _ = self.volume.names.lookup(node, name)
-                node.refs += 1
+                node = self.count(self.volume.names.lookup(node, name)[0])
         return node
 
     def place(self, path: str) -> tuple[Node, bytes]:
@@ -186,14 +210,12 @@ class User:
     async def create(self, path: str, mode: int = 0o644) -> Node:
         """An empty file, open."""
         node, _ = await self.volume.names.create(*self.place(path), mode, self.caller)
-        node.refs += 1
-        return node
+        return self.count(node, is_new=True)
 
     async def make(self, path: str, mode: int, *, target: bytes = b"", rdev: int = 0) -> Node:
         names = self.volume.names
         node, _ = await names.make(*self.place(path), mode, self.caller, rdev=rdev, target=target)
-        node.refs += 1
-        return node
+        return self.count(node, is_new=True)
 
     async def mkdir(self, path: str, mode: int = 0o755) -> Node:
         return await self.make(path, stat.S_IFDIR | mode)
@@ -233,7 +255,7 @@ class User:
     async def link(self, source: str, path: str) -> None:
         node = self.lookup(source)
         await self.volume.names.link(node, *self.place(path))
-        node.refs += 1
+        self.count(node)
 
     async def unlink(self, path: str) -> None:
         await self.volume.names.remove(*self.place(path), is_directory=False)

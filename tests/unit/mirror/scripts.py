@@ -139,6 +139,24 @@ async def come_and_go(user: User) -> None:
     await user.put("b", b"stays")
 
 
+async def write_new(user: User) -> None:
+    for name in ("n1", "n2"):
+        await user.put(name, b"x" * 3000)
+        await user.write(name, 100, b"y")
+        await user.truncate(name, 50)
+    await user.unlink("n1")
+
+
+async def move_new(user: User) -> None:
+    await user.mkdir("m1")
+    await user.mkdir("m2")
+    await user.put("m1/f", b"x")
+    await user.rename("m1", "m2", RENAME_EXCHANGE)
+    await user.link("m2/f", "m1/g")
+    await user.unlink("m2/f")
+    await user.rename("m1", "m2")
+
+
 ALL = (
     create,
     create_in_shared_directories,

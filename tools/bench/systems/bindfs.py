@@ -1,0 +1,20 @@
+"""A FUSE file system in C that mirrors nothing: what FUSE itself costs."""
+
+from __future__ import annotations
+
+import shutil
+
+from tools.bench.systems.mounted import Mounted
+
+
+class Bindfs(Mounted):
+    """With the options that it has by itself."""
+
+    name = "bindfs"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None if shutil.which("bindfs") else "bindfs is not installed"
+
+    def start(self) -> None:
+        self.serve("bindfs", "-f", self.place.primary, self.place.mountpoint)
