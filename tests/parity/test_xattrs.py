@@ -37,7 +37,7 @@ def test_xattr_create_and_replace(root: Path) -> object:
         outcome(os.setxattr, path, "user.a", b"2", CREATE),
         outcome(os.setxattr, path, "user.a", b"3", CREATE),
         outcome(os.setxattr, path, "user.a", b"4", REPLACE),
-        outcome(os.setxattr, path, "user.b", b"5", CREATE | REPLACE),
+        outcome(os.setxattr, path, "user.b", b"5", REPLACE),
         os.getxattr(path, "user.a"),
     ]
 

@@ -94,8 +94,18 @@ def _measure(arguments: argparse.Namespace, scratch: Path, talk: Console) -> int
     tar = scratch / "tree.tar"
     tree_files = make_tree_tar(tar, sizes.tree_files) if "tree" in names else 0
     runner = Runner(
-        scratch, sizes, arguments.loop, tar, tree_files, lambda text: talk.print(text, markup=False)
+        scratch=scratch,
+        sizes=sizes,
+        on_loops=arguments.loop,
+        keep_files=arguments.quick and not arguments.loop,
+        tree_tar=tar,
+        tree_files=tree_files,
+        say=lambda text: talk.print(text, markup=False),
     )
+    if not arguments.quick and not arguments.loop:
+        runner.say(
+            "note: ext4 creates files slowly where many were deleted; --loop keeps that out of the figures"
+        )
     settings = Settings(
         rounds=arguments.rounds,
         is_quick=arguments.quick,

@@ -26,6 +26,7 @@ class Runner:
     scratch: Path
     sizes: Sizes
     on_loops: bool
+    keep_files: bool
     tree_tar: Path
     tree_files: int
     say: Callable[[str], None]
@@ -56,7 +57,7 @@ class Runner:
 
     def _run_one(self, workload: Workload, kind: type[System]) -> None:
         try:
-            with fresh_place(self.scratch, on_loops=self.on_loops) as place:
+            with fresh_place(self.scratch, on_loops=self.on_loops, keep_files=self.keep_files) as place:
                 self._run_phases(workload, kind, place)
         except BenchError as error:
             self._note(Trouble(kind.name, workload.name, str(error)))

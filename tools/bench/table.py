@@ -27,7 +27,7 @@ def _ratios(report: Report) -> Table:
     others = [name for name in SYSTEMS if name in measured and name != BASELINE]
     table = Table(
         title=f"Rates as parts of the plain directory's, in one run{_size_note(report)}",
-        caption="*: below what twinfs is held to. drain: `twinfs sync` after it when batched, not in the ratio",
+        caption="*: below what twinfs is held to. drain: `twinfs sync` after it (batched), not in the ratio",
     )
     table.add_column("phase", no_wrap=True)
     table.add_column(BASELINE, justify="right", no_wrap=True)

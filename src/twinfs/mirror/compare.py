@@ -24,8 +24,8 @@ from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.label import LABEL_DIRECTORY
 from twinfs.mirror.quarantine import Quarantine
 
-_OF_THE_LEG: Final = frozenset((LABEL_DIRECTORY, b"lost+found"))
-"""At a leg's root: twinfs' own, and what fsck makes for each file system."""
+_LOST_AND_FOUND: Final = b"lost+found"
+"""fsck's own at the root of each file system: neither made, nor looked into, nor set aside."""
 
 Listing = dict[bytes, os.stat_result]
 
@@ -59,7 +59,10 @@ class Comparer:
         ident_of: Callable[[os.stat_result], int],
         *,
         is_deleting_excluded: bool,
+        is_whole: bool,
     ) -> None:
+        self._is_whole = is_whole
+        self.has_unknown_links = False
         self._ident_of = ident_of
         self._primary_fd = primary_fd
         self._applier = applier
@@ -84,7 +87,7 @@ class Comparer:
         try:
             found: Listing = {}
             for name in map(os.fsencode, os.listdir(fd)):
-                if not path and name in _OF_THE_LEG:
+                if not path and name == LABEL_DIRECTORY:
                     continue
                 try:
                     found[name] = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -104,9 +107,14 @@ class Comparer:
         """Make what the listings hold of the directory like the primary's, but for file contents."""
         found = Findings()
         for name in secondary.keys() - primary.keys():
-            self._extra(path, name, secondary[name])
+            if path or name != _LOST_AND_FOUND:
+                self._extra(path, name, secondary[name])
         for name, status in primary.items():
             child = path + b"/" + name if path else name
+            if child == _LOST_AND_FOUND:
+                if name in secondary:
+                    self._metadata(child)
+                continue
             if self._excludes.matches(child, is_directory=stat.S_ISDIR(status.st_mode)):
                 if name in secondary:
                     self._excluded(child, secondary[name])
@@ -190,6 +198,10 @@ class Comparer:
         if wanted.st_nlink == 1:
             return False
         first = self._first_names.get(key)
+        if first is None and present is None and not self._is_whole:
+            # Its other names may be outside of what is compared: only a look at everything tells.
+            self.has_unknown_links = True
+            return True
         if first is None or first.path == GONE:
             place = self._first_names[key] = Place(path)
             self._applier.followers.add(place)

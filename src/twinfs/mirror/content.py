@@ -150,9 +150,9 @@ class Content:
 
     async def _open_secondary(self, node: Node, file: OpenFile, mark: StaleMark) -> bool:
         """The same file on the secondary, by the name it has there once all earlier changes are done."""
-        if not node.is_named:
+        path = self._core.mirrored_path(node)
+        if path is None:
             return False
-        path = node.path()
         applier = self._core.applier
 
         def find() -> int:
@@ -192,7 +192,9 @@ class Content:
             os.truncate(path, size)
         if mark is None or mark.is_behind:
             return
-        where = node.path()
+        where = self._core.mirrored_path(node)
+        if where is None:
+            return
         applier = self._core.applier
         mark.in_flight += 1
         try:
@@ -219,11 +221,10 @@ class Content:
     async def _second_for_fsync(self, node: Node) -> int:
         """A descriptor of the secondary's file where it has all that was answered; -1 where it has not."""
         core, mark = self._core, node.stale
-        if not core.is_mirroring_now or not node.is_named or node.ident in core.copying:
+        path = core.mirrored_path(node)
+        if not core.is_mirroring_now or path is None or node.ident in core.copying:
             return -1
-        path = node.path()
-        is_left_out = core.is_suspect(path) or core.is_excluded(path, is_directory=False)
-        if is_left_out or (mark is not None and mark.is_behind):
+        if core.is_suspect(path) or (mark is not None and mark.is_behind):
             return -1
         number, applier = core.names_number, core.applier
 

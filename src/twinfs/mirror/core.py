@@ -228,7 +228,7 @@ class Core:
                 # It lives on under a name that is not known here; only looking at everything finds it.
                 self.compare_later(b"")
             return None
-        path = self._mirrored_path(node)
+        path = self.mirrored_path(node)
         if path is None:
             return None
         content_end = end if start < end < Ranges.OPEN_END else 0
@@ -261,8 +261,10 @@ class Core:
             mark.ranges.add(start, end)
         return mark
 
-    def _mirrored_path(self, node: Node) -> bytes | None:
+    def mirrored_path(self, node: Node) -> bytes | None:
         """The node's path, or that of another of its names, that is not excluded."""
+        if not node.is_named:
+            return None
         path = node.path()
         if not self.excludes or not self.is_excluded(path, is_directory=node.is_directory):
             return path
@@ -330,9 +332,9 @@ class Core:
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
         mark = node.stale
-        if mark is None or mark.is_behind or not node.is_named:
+        path = self.mirrored_path(node)
+        if mark is None or mark.is_behind or path is None:
             return
-        path = node.path()
         mark.in_flight += 1
         try:
             await self.on_secondary(

@@ -139,8 +139,8 @@ class Drainer:
         mark = node.stale
         if mark is None or mark.in_flight:
             return None
-        path = node.path()
-        if not node.is_named or core.is_excluded(path, is_directory=node.is_directory):
+        path = core.mirrored_path(node)
+        if path is None:
             core.clear(node)
             return None
         core.copying.add(node.ident)
@@ -201,7 +201,7 @@ class Drainer:
             return
         names = core.names_number
         marks = [
-            (node, mark, node.path())
+            (node, mark, core.mirrored_path(node) or node.path())
             for node in core.stale.values()
             if (mark := node.stale) is not None
             and _is_done(node, mark, is_forced=is_forced)

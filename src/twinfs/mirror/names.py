@@ -176,13 +176,11 @@ class Names:
             made.append(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
             return self._nodes.know(parent, name, made[0]).ident
 
-        source, path = source_parent.child_path(source_name), parent.child_path(name)
-        is_source_out = self._core.is_excluded(source, is_directory=False)
+        path = parent.child_path(name)
+        source = self._core.mirrored_path(node)
         if self._core.is_excluded(path, is_directory=False):
             change()
-            if not is_source_out and node.stale is not None:
-                self._core.remember_path(node, source)
-        elif is_source_out:
+        elif source is None:
             self._core.compare_later(path)
             change()
             await self._core.drain_now()

@@ -7,6 +7,9 @@ import stat
 from datetime import UTC, datetime
 from typing import Final
 
+from twinfs.fsio.copy import copy_range
+from twinfs.fsio.metadata import copy_metadata, fd_path
+
 QUARANTINE: Final = b".twinfs/quarantine"
 
 
@@ -41,7 +44,28 @@ class Quarantine:
             number += 1
             target = parent + b"/" + name[:240] + b".%d" % number
         os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
+        self._part_from_other_names(target)
         self.moved += 1
+
+    def _part_from_other_names(self, path: bytes) -> None:
+        """A file in use may have been another name of this one: what it gets from now on is not ours."""
+        status = os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink == 1:
+            return
+        own = path[:-200] + b".own" if len(path.rpartition(b"/")[2]) > 240 else path + b".own"
+        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root_fd)
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            copy = os.open(own, flags, 0o600, dir_fd=self._root_fd)
+            try:
+                copy_range(source, copy, 0, status.st_size)
+                os.ftruncate(copy, status.st_size)
+                copy_metadata(fd_path(source), fd_path(copy), follow=True)
+            finally:
+                os.close(copy)
+        finally:
+            os.close(source)
+        os.rename(own, path, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd)
 
     def _make(self, path: bytes) -> bool:
         """A directory; False when something else is there."""

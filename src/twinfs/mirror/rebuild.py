@@ -53,6 +53,7 @@ class Rebuild:
             core.excludes,
             core.nodes.ident_of,
             is_deleting_excluded=is_deleting_excluded,
+            is_whole=not record.path,
         )
         core.comparing = number
         self._distrust_open_files()
@@ -66,6 +67,8 @@ class Rebuild:
             core.applier.followers.difference_update(places)
             comparer.close()
         await core.make_secondary_durable()
+        if comparer.has_unknown_links:
+            core.compare_later(b"")
         self._put_off_troubles(record)
         core.log.append(number, Compared())
         core.compares.pop(number, None)

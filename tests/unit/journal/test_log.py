@@ -240,3 +240,36 @@ def test_a_start_that_found_no_room_for_a_whole_record_fails(
         patch.setattr(os, "write", lambda fd, data: write(fd, data[:5]))
         log.start(RECORDS[:1], 1)
     assert load(tmp_path) == (RECORDS, True)
+
+
+def test_what_is_owed_is_written_before_the_next_record(
+    tmp_path: Path, log: IntentLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(28, "the state disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        log.owe(1, Commit(7))
+        with pytest.raises(OSError, match="full"):
+            log.append(2, Touched(b"refused"))
+    assert load(tmp_path) == ([], True)
+    log.append(3, Touched(b"kept"))
+    assert load(tmp_path) == ([(1, Commit(7)), (3, Touched(b"kept"))], True)
+
+
+def test_two_threads_may_owe_and_append_at_once(tmp_path: Path, log: IntentLog) -> None:
+    def work(first: int) -> None:
+        for number in range(first, first + 300):
+            log.owe(number, Abort())
+            log.append(number, Touched(b"x"))
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (1000, 2000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    records, is_whole = load(tmp_path)
+    assert is_whole
+    for kind in (Abort, Touched):
+        assert len({number for number, record in records if isinstance(record, kind)}) == 600

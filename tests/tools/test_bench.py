@@ -1,0 +1,126 @@
+"""A smoke run of the benchmark: its figures are noise, its report is whole, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "tools" / "bench"
+SYSTEMS = {"plain", "rsync", "twinfs sync", "twinfs batched"}
+SYSTEM_OPTIONS = [word for name in sorted(SYSTEMS) for word in ("--system", name)]
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    directory = tmp_path / "legs"
+    directory.mkdir()
+    return directory
+
+
+def start(scratch: Path, *options: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    words = [sys.executable, BENCH, "--quick", "--dir", scratch, "--out", scratch.parent / "out", *options]
+    return subprocess.Popen(
+        words,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def report(scratch: Path) -> dict:
+    return json.loads((scratch.parent / "out" / "bench.json").read_text())
+
+
+def wait_for_mount(scratch: Path) -> None:
+    deadline = time.monotonic() + 60
+    while str(scratch) not in Path("/proc/self/mountinfo").read_text():
+        assert time.monotonic() < deadline, "nothing was mounted"
+        time.sleep(0.01)
+
+
+def assert_nothing_left(scratch: Path) -> None:
+    assert os.listdir(scratch) == []
+    assert str(scratch) not in Path("/proc/self/mountinfo").read_text()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert os.fsencode(scratch) not in entry.read_bytes(), f"{entry.parent} still runs"
+        except OSError:
+            continue  # ended meanwhile
+
+
+def test_it_reports_ratios_drains_memory_and_a_chart(scratch):
+    process = start(scratch, "--only", "small-files", "--only", "walk", *SYSTEM_OPTIONS)
+    output, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, output + errors
+    assert_nothing_left(scratch)
+    found = report(scratch)
+    assert found["type"] == "bench"
+    assert found["is_complete"]
+    assert found["troubles"] == []
+    results = found["results"]
+    assert {result["system"] for result in results} == SYSTEMS
+    phases = {result["phase"] for result in results}
+    assert len(results) == len(phases) * len(SYSTEMS)
+    for result in results:
+        assert result["seconds"] > 0
+        assert (result["ratio"] == 1) or result["system"] != "plain"
+        drains = result["system"] == "twinfs batched" and result["phase"] in ("create 4 KiB files", "unlink")
+        assert (result["drain_seconds"] is not None) == drains, result
+    assert {sample["system"] for sample in found["memory"]} == {"twinfs sync", "twinfs batched"}
+    assert all(10e6 < sample["peak_bytes"] < 500e6 for sample in found["memory"])
+
+    chart = ElementTree.parse(scratch.parent / "out" / "bench.svg").getroot()
+    assert chart.tag == "{http://www.w3.org/2000/svg}svg"
+    texts = {element.text for element in chart.iter("{http://www.w3.org/2000/svg}text")}
+    assert phases | (SYSTEMS - {"plain"}) <= texts
+    assert all(phase in output for phase in phases)
+
+
+def test_interrupted_it_keeps_what_it_measured_and_leaves_nothing_behind(scratch):
+    process = start(scratch, "--only", "small-files", "--system", "twinfs batched")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[2/2]"):
+            break
+    wait_for_mount(scratch)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert_nothing_left(scratch)
+    found = report(scratch)
+    assert not found["is_complete"]
+    assert {result["system"] for result in found["results"]} >= {"plain"}
+
+
+def test_a_failing_system_is_reported_and_the_others_go_on(scratch, tmp_path):
+    """An rsync that fails stands for any system that breaks in the middle."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    broken = programs / "rsync"
+    broken.write_text("#!/bin/sh\necho no room left >&2\nexit 11\n")
+    broken.chmod(0o755)
+    process = start(
+        scratch,
+        "--only",
+        "small-files",
+        "--system",
+        "rsync",
+        env={"PATH": f"{programs}:{os.environ['PATH']}"},
+    )
+    process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert_nothing_left(scratch)
+    (trouble,) = report(scratch)["troubles"]
+    assert (trouble["system"], trouble["workload"]) == ("rsync", "small-files")
+    assert "no room left" in trouble["message"]
+    assert {result["system"] for result in report(scratch)["results"]} == {"plain"}
