@@ -63,6 +63,9 @@ class Attributes:
         is_times = wanted.atime_ns is not None or wanted.mtime_ns is not None
         if wanted.mode is None and not is_owner and not is_times:
             return self.stat(node)
+        if node.is_removed and node.file is None and not node.is_directory:
+            # The kernel flushes the times of what it is about to forget.
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         path, follow = self._target(node)
         self._core.mark(node, 0, 0)
         if is_owner:

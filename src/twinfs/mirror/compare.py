@@ -59,7 +59,7 @@ class Comparer:
         ident_of: Callable[[os.stat_result], int],
         *,
         is_deleting_excluded: bool,
-        is_whole: bool,
+        is_whole: bool = True,
     ) -> None:
         self._is_whole = is_whole
         self.has_unknown_links = False

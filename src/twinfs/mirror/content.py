@@ -182,6 +182,8 @@ class Content:
         path = self._path(node)
         file = node.file
         old_size = os.stat(path).st_size
+        if size == old_size:
+            return  # the kernel, which keeps the times, does not move them either
         if not is_privileged:
             await self._strip_set_id(node)
         mark = self._core.mark(node, min(size, old_size), Ranges.OPEN_END)

@@ -45,6 +45,7 @@ class Drainer:
         self._copier = ChunkCopier(core)
         self.has_troubles = False
         """The last drain left objects behind that the leg refused: trying again at once is no use."""
+        self._last_told = ""
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
 
     async def drain(self, on_progress: OnProgress | None = None) -> None:
@@ -70,10 +71,15 @@ class Drainer:
         await self._copy_stale(meter)
         self._tell(core.applier.troubles)
         core.applier.troubles.clear()
+        if not self.has_troubles:
+            self._last_told = ""
         await self.settle(is_forced=True)
 
     async def _copy_stale(self, meter: Meter) -> None:
         meter.step = "copying"
+        marks = [node.stale for node in self._core.stale.values() if node.stale is not None]
+        meter.files_total = meter.files_done + len(marks)
+        meter.bytes_total = meter.bytes_done + sum(mark.ranges.total_bytes(mark.end_bytes) for mark in marks)
         tried: set[int] = set()
         while chunk := await self._take(tried):
             try:
@@ -186,7 +192,10 @@ class Drainer:
         more = f" (and {len(troubles) - 1} others)" if len(troubles) > 1 else ""
         leg = "primary cannot read" if isinstance(error, SourceUnreadableError) else "secondary cannot take"
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        self.on_event("not_mirrored", f"the {leg} {os.fsdecode(path)}{more}: {reason}; it is tried again")
+        message = f"the {leg} {os.fsdecode(path)}{more}: {reason}; it is tried again"
+        if message != self._last_told:
+            self._last_told = message
+            self.on_event("not_mirrored", message)
 
     # Times, durability, clearing
 

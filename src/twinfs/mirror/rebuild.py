@@ -106,8 +106,6 @@ class Rebuild:
         core.applier.followers.discard(place)
         places.extend(found.directories)
         self.troubles.extend(found.troubles)
-        meter.files_total += found.files
-        meter.bytes_total += sum(copy.size for copy in found.copies)
         await self._copy(found.copies)
         directory = parent_of(place.path) if place.is_single else place.path
         # Only now: every name that is made or put in place moves the directory's times.

@@ -85,8 +85,11 @@ class Volume:
                 notes = recovery.restore(core, left, lost_power=lost_power, excludes=excludes)
                 if secondary.leg is not None:
                     clean_temporaries(secondary.fd)
-                for leg in legs:
-                    leg.write_label(is_in_use=True)
+                primary.write_label(is_in_use=True)
+                if secondary.leg is not None:
+                    # A full disk must not keep its volume from being mounted to make room.
+                    with contextlib.suppress(OSError):
+                        secondary.leg.write_label(is_in_use=True)
             except OSError as error:
                 raise StateError(f"volume {config.name} cannot start: {error}") from error
             undo.pop_all()
@@ -251,7 +254,8 @@ class Volume:
             state, secondary = VolumeState.RESYNCING, LegState.STALE
         else:
             state = VolumeState.CLEAN if is_settled else VolumeState.DIRTY
-            secondary = LegState.IN_SYNC if is_settled or core.mode is Mode.SYNC else LegState.STALE
+            is_following = core.mode is Mode.SYNC and not core.is_behind
+            secondary = LegState.IN_SYNC if is_settled or is_following else LegState.STALE
         return VolumeStatus(
             volume=self.config.name,
             pid=pid,
@@ -287,16 +291,23 @@ class Volume:
                 (Role.SECONDARY, config.secondary, LegState.STALE),
             )
         )
+        state = VolumeState.CLEAN if is_clean else VolumeState.DIRTY
+        action = None if is_clean else f"twinfs sync {config.name}, or twinfs mount {config.name}"
+        for leg in legs:
+            if leg.state not in (LegState.IN_SYNC, LegState.STALE):
+                state = VolumeState.FAILED if leg.role is Role.PRIMARY else VolumeState.DEGRADED
+                action = f"the {leg.role} is {leg.state}: mount the right disk at {leg.path}"
+                break
         return VolumeStatus(
             volume=config.name,
             pid=None,
-            state=VolumeState.CLEAN if is_clean else VolumeState.DIRTY,
+            state=state,
             mode=config.mode,
             mountpoint=None,
             legs=legs,
             pending=Pending(changes, 0, age if changes else 0.0),
             last_scrub=None,
-            action=None if is_clean else f"twinfs sync {config.name}, or twinfs mount {config.name}",
+            action=action,
         )
 
 

@@ -49,7 +49,7 @@ class KernelMachine(RuleBasedStateMachine):
         status = os.stat(name, dir_fd=self.table.directory(parent), follow_symlinks=False)
         node = self.table.know(parent, name, status)
         assert self.place(parent.child_path(name)) == self.place(parent.path()).rstrip(b"/") + b"/" + name
-        node.refs += 1
+        self.table.looked_up(node)
         self.lookups[node.ident] = self.lookups.get(node.ident, 0) + 1
         return node
 
@@ -145,7 +145,7 @@ TestNodesAreCountedExactly = KernelMachine.TestCase
 def look(pair: Pair, parent: Node, name: bytes) -> Node:
     status = os.stat(name, dir_fd=pair.nodes.directory(parent), follow_symlinks=False)
     node = pair.nodes.know(parent, name, status)
-    node.refs += 1
+    pair.nodes.looked_up(node)
     return node
 
 
@@ -190,7 +190,7 @@ def test_a_number_used_again_is_another_generation(pair: Pair) -> None:
     old = look(pair, pair.nodes.root, b"a")
     pair.nodes.forget_name(old, pair.nodes.root, b"a", is_last=True)
     new = pair.nodes.know(pair.nodes.root, b"b", status)
-    new.refs += 1
+    pair.nodes.looked_up(new)
     assert new is not old
     assert (new.ident, new.generation) == (old.ident, old.generation + 1)
     pair.nodes.forget(new.ident, 2)
