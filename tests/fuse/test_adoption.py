@@ -93,7 +93,8 @@ def test_only_what_differs_is_copied_and_nothing_is_lost(new_volume, mode: str) 
 def test_adopting_an_exact_mirror_copies_nothing(new_volume) -> None:
     volume: Volume = new_volume("sync")
     make_yesterday(volume)
-    files = [path for path in volume.secondary.rglob("*") if path.is_symlink() or not path.is_dir()]
+    # Symbolic links aside: not every rsync sets their times, and then theirs are set.
+    files = [path for path in volume.secondary.rglob("*") if path.is_file() and not path.is_symlink()]
     before = {path: (path.lstat().st_ino, path.lstat().st_ctime_ns) for path in files}
     volume.init("--adopt").mount_it()
     volume.assert_legs_equal()

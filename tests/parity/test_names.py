@@ -89,6 +89,15 @@ def descend(root: Path, depth: int) -> int:
     return fd
 
 
+def list_anew(fd: int) -> list[str]:
+    """On btrfs a directory's descriptor lists what was there when it was opened."""
+    fresh = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+    try:
+        return sorted(os.listdir(fresh))
+    finally:
+        os.close(fresh)
+
+
 def work_below_path_max(root: Path) -> object:
     fd = descend(root, 40)  # 10,000 bytes
     os.close(os.open("file", os.O_CREAT | os.O_WRONLY, 0o640, dir_fd=fd))
@@ -105,7 +114,7 @@ def work_below_path_max(root: Path) -> object:
     gone = os.open("gone", os.O_CREAT | os.O_WRONLY, dir_fd=fd)
     os.close(gone)
     os.unlink("gone", dir_fd=fd)
-    seen = sorted(os.listdir(fd)), look("linked", dir_fd=fd), os.stat("linked", dir_fd=fd).st_mtime_ns
+    seen = list_anew(fd), look("linked", dir_fd=fd), os.stat("linked", dir_fd=fd).st_mtime_ns
     os.close(fd)
     return seen
 
@@ -127,7 +136,7 @@ def test_a_tree_below_path_max_is_moved_and_removed(pair: Pair) -> None:
             os.close(fd)
             fd = below
         os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
-        seen = os.listdir(fd)
+        seen = list_anew(fd)
         os.close(fd)
         return seen
 

@@ -53,7 +53,7 @@ def test_truncate_errors(root: Path) -> object:
     (root / "dir").mkdir()
     (root / "file").touch()
     (root / "dangling").symlink_to("nowhere")
-    cases = (("missing", 0), ("dir", 0), ("file", -1), ("dangling", 5), ("file/x", 0), ("file", 1 << 62))
+    cases = (("missing", 0), ("dir", 0), ("file", -1), ("dangling", 5), ("file/x", 0))
     return [outcome(os.truncate, root / name, size) for name, size in cases]
 
 
@@ -132,4 +132,6 @@ def test_size_limits_of_the_file_system(root: Path) -> object:
     fd = os.open(root / "file", os.O_RDWR | os.O_CREAT, 0o644)
     seen = [outcome(os.ftruncate, fd, 1 << 60), os.fstat(fd).st_size]
     os.close(fd)
-    return seen, outcome(os.truncate, root / "file", 1 << 60), look(root / "file")
+    seen += [outcome(os.truncate, root / "file", 1 << 60), look(root / "file")]
+    os.truncate(root / "file", 0)  # some file systems hold it, but nobody wants to read it
+    return seen

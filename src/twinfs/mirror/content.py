@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -117,8 +118,10 @@ class Content:
             await hold.wait()
         mark = self._core.mark(node, offset, offset + len(data))
         if mark is None:
-            # Without an await since `mark`: should it have asked for a comparison, that sees this write.
-            return _pwrite_all(file.write_fd, data, offset)
+            # Without an await since `mark`: should it have asked for a comparison, that sees this write,
+            # and the mtime tells it.
+            write = _pwrite_keeping_times if node.is_named else _pwrite_all
+            return write(file.write_fd, data, offset)
         mark.in_flight += 1
         try:
             if mark.is_behind:
@@ -129,8 +132,8 @@ class Content:
 
     async def _write_primary(self, file: OpenFile, offset: int, data: bytes) -> int:
         if len(data) <= _INLINE_BYTES:
-            return _pwrite_all(file.write_fd, data, offset)
-        return await self._primary_lane.run(partial(_pwrite_all, file.write_fd, data, offset))
+            return _pwrite_keeping_times(file.write_fd, data, offset)
+        return await self._primary_lane.run(partial(_pwrite_keeping_times, file.write_fd, data, offset))
 
     async def _write_both(self, node: Node, file: OpenFile, mark: StaleMark, offset: int, data: bytes) -> int:
         # One at a time: two writes to one place must reach both legs in the same order.
@@ -178,7 +181,7 @@ class Content:
         self.on_mode_changed(node)
 
     async def truncate(self, node: Node, size: int, *, is_privileged: bool = False) -> None:
-        """Set the size; what is cut off or added reads as zeros."""
+        """Set the size; what is cut off or added reads as zeros. The kernel sends the new mtime itself."""
         path = self._path(node)
         file = node.file
         old_size = os.stat(path).st_size
@@ -187,11 +190,14 @@ class Content:
         if not is_privileged:
             await self._strip_set_id(node)
         mark = self._core.mark(node, min(size, old_size), Ranges.OPEN_END)
+        before = os.stat(path)
         # An open descriptor may write what the file's mode now forbids.
         if file is not None and file.write_fd >= 0:
             os.ftruncate(file.write_fd, size)
         else:
             os.truncate(path, size)
+        with contextlib.suppress(PermissionError):
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         if mark is None or mark.is_behind:
             return
         where = self._core.mirrored_path(node)
@@ -290,6 +296,17 @@ class Content:
     def close(self) -> None:
         self._primary_lane.close()
         self._secondary_lane.close()
+
+
+def _pwrite_keeping_times(fd: int, data: bytes, offset: int) -> int:
+    """Write to the primary. With its write-back cache the kernel is the keeper of a file's mtime, and
+    sends it when it has moved; ours would be milliseconds later, and a remount would show another."""
+    before = os.fstat(fd)
+    written = _pwrite_all(fd, data, offset)
+    # Not the owner, as an ordinary user: then it moves.
+    with contextlib.suppress(PermissionError):
+        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return written
 
 
 def _pwrite_all(fd: int, data: bytes, offset: int) -> int:
