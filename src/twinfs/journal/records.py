@@ -84,11 +84,13 @@ class Compare(msgspec.Struct, array_like=True, tag=10, frozen=True):
     """Everything at and below `path` may differ: compare it all.
 
     Files changed at or after `distrust_ns` (since the epoch; 0 for none) are compared byte by byte:
-    after a power cut equal sizes and times prove nothing about them.
+    after a power cut equal sizes and times prove nothing about them. The same goes for files that the
+    primary alone changed at or after `changed_ns`: the kernel may still keep their new mtime to itself.
     """
 
     path: bytes
     distrust_ns: int
+    changed_ns: int = 0
 
 
 class Compared(msgspec.Struct, array_like=True, tag=11, frozen=True):

@@ -138,7 +138,9 @@ def follow(found: Recovered, change: NameChange) -> None:
                 else:
                     stale.path = renamed(stale.path, change)
             for number, compare in found.compares.items():
-                found.compares[number] = Compare(renamed(compare.path, change), compare.distrust_ns)
+                found.compares[number] = Compare(
+                    renamed(compare.path, change), compare.distrust_ns, compare.changed_ns
+                )
         case Remove(path) | Exclude(path):
             below = path + b"/"
             for ino, stale in list(found.stale.items()):

@@ -27,6 +27,18 @@ from twinfs.mirror.quarantine import Quarantine
 _LOST_AND_FOUND: Final = b"lost+found"
 """fsck's own at the root of each file system: neither made, nor looked into, nor set aside."""
 
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """From when on (nanoseconds since the epoch, 0 for never) equal sizes and times prove nothing.
+
+    `distrust_ns` goes by what either leg's file says, `changed_ns` by the primary's.
+    """
+
+    distrust_ns: int = 0
+    changed_ns: int = 0
+
+
 Listing = dict[bytes, os.stat_result]
 
 
@@ -103,7 +115,7 @@ class Comparer:
         primary, secondary = _status(self._primary_fd, path), _status(self._applier.root_fd, path)
         return {name: primary} if primary else {}, {name: secondary} if secondary else {}
 
-    def directory(self, path: bytes, primary: Listing, secondary: Listing, distrust_ns: int) -> Findings:
+    def directory(self, path: bytes, primary: Listing, secondary: Listing, trust: Trust) -> Findings:
         """Make what the listings hold of the directory like the primary's, but for file contents."""
         found = Findings()
         for name in secondary.keys() - primary.keys():
@@ -121,7 +133,7 @@ class Comparer:
                 continue
             found.files += 1
             try:
-                self._entry(child, status, secondary.get(name), distrust_ns, found)
+                self._entry(child, status, secondary.get(name), trust, found)
             except OSError as error:
                 if is_leg_failure(error):
                     raise
@@ -150,7 +162,7 @@ class Comparer:
         path: bytes,
         wanted: os.stat_result,
         present: os.stat_result | None,
-        distrust_ns: int,
+        trust: Trust,
         found: Findings,
     ) -> None:
         if present is not None and self._is_other_object(path, wanted, present):
@@ -158,11 +170,7 @@ class Comparer:
             self.quarantine.take(dir_fd, name, path)
             self._applier.forget(path)
             present = None
-        if (
-            present is not None
-            and present.st_nlink > 1
-            and self._is_other_content(wanted, present, distrust_ns)
-        ):
+        if present is not None and present.st_nlink > 1 and self._is_other_content(wanted, present, trust):
             # Its other names keep the content, which writing in place would change for them, too.
             self._unlink(path)
             present = None
@@ -172,7 +180,7 @@ class Comparer:
             self._make(path, wanted)
         if stat.S_ISDIR(wanted.st_mode):
             found.directories.append(Place(path))
-        elif stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, distrust_ns):
+        elif stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, trust):
             found.copies.append(self._whole_copy(path, wanted))
         else:
             self._metadata(path)
@@ -224,10 +232,10 @@ class Comparer:
             0, Create(path, wanted.st_mode, wanted.st_uid, wanted.st_gid, wanted.st_rdev, target)
         )
 
-    def _is_other_content(self, wanted: os.stat_result, present: os.stat_result, distrust_ns: int) -> bool:
-        return stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, distrust_ns)
+    def _is_other_content(self, wanted: os.stat_result, present: os.stat_result, trust: Trust) -> bool:
+        return stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, trust)
 
-    def _differs(self, wanted: os.stat_result, present: os.stat_result | None, distrust_ns: int) -> bool:
+    def _differs(self, wanted: os.stat_result, present: os.stat_result | None, trust: Trust) -> bool:
         if present is None or wanted.st_size != present.st_size or wanted.st_mtime_ns != present.st_mtime_ns:
             return True
         # Names of one file on the secondary that are several on the primary must part.
@@ -235,7 +243,9 @@ class Comparer:
         if owner != (wanted.st_dev, wanted.st_ino) or (present.st_nlink > 1 and wanted.st_nlink == 1):
             return True
         latest = max(wanted.st_mtime_ns, wanted.st_ctime_ns, present.st_mtime_ns, present.st_ctime_ns)
-        return bool(distrust_ns) and latest >= distrust_ns
+        if trust.distrust_ns and latest >= trust.distrust_ns:
+            return True
+        return bool(trust.changed_ns) and wanted.st_ctime_ns >= trust.changed_ns
 
     def _metadata(self, path: bytes) -> None:
         self._applier.copy_metadata(self._primary_fd, path)

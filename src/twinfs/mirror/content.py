@@ -63,7 +63,11 @@ class Content:
             return fd_path(node.file.fd)
         if node.parent is None:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        return child_path(self._core.nodes.directory(node.parent), node.name)
+        dir_fd = self._core.nodes.directory(node.parent)
+        if stat.S_ISLNK(os.stat(node.name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+            # The kernel opens what a link leads to; a link here was put in the file's place.
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        return child_path(dir_fd, node.name)
 
     def _open_for_writing(self, node: Node, file: OpenFile) -> None:
         path = self._path(node)

@@ -171,7 +171,9 @@ class Core:
     def _compares_follow(self, number: int, change: Rename) -> None:
         for known, record in list(self.compares.items()):
             if known < number and known != self.comparing:
-                self.compares[known] = Compare(renamed(record.path, change), record.distrust_ns)
+                self.compares[known] = Compare(
+                    renamed(record.path, change), record.distrust_ns, record.changed_ns
+                )
 
     def _drop_before(self, number: int) -> None:
         while self.pending and self.pending[0].number < number:
@@ -185,7 +187,7 @@ class Core:
         ):
             return  # the one that is running may have passed the path already
         number = self.log.next_number()
-        record = Compare(path, distrust_ns)
+        record = Compare(path, distrust_ns, self.distrusted_since_ns)
         self.is_durable = False
         # First here: a log that is written anew in between then has it, too.
         self.compares[number] = record

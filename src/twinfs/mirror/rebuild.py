@@ -17,7 +17,7 @@ import trio
 from twinfs.journal.records import Compare, Compared, Rename, parent_of, renamed, touched_by
 from twinfs.mirror.applier import GONE
 from twinfs.mirror.chunk import ChunkCopier, Outcome, chunks
-from twinfs.mirror.compare import Comparer, Findings, Listing, Place
+from twinfs.mirror.compare import Comparer, Findings, Listing, Place, Trust
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
@@ -37,7 +37,7 @@ class Rebuild:
         self._copier = copier
         self._meter = meter
         self._on_event = on_event
-        self._distrust_ns = 0
+        self._trust = Trust()
         self.troubles: list[tuple[bytes, BaseException]] = []
         """Objects that a leg refused; `put_off` are the records that make them compared another time."""
         self.put_off: set[int] = set()
@@ -45,7 +45,7 @@ class Rebuild:
     async def run(self, number: int, record: Compare, *, is_deleting_excluded: bool) -> None:
         """Make the secondary equal below the record's path, durably, and clear the record."""
         core = self._core
-        self._distrust_ns = record.distrust_ns
+        self._trust = Trust(record.distrust_ns, record.changed_ns)
         self._meter.step = "comparing"
         comparer = Comparer(
             core.primary_fd,
@@ -130,7 +130,7 @@ class Rebuild:
             if both is None:
                 return Findings()
             if not core.is_naming() and not self._has_changed(directory, number):
-                found = comparer.directory(directory, *both, self._distrust_ns)
+                found = comparer.directory(directory, *both, self._trust)
                 core.applier.followers.update(found.directories)
                 return found
         return None
@@ -147,7 +147,7 @@ class Rebuild:
             if error.errno not in UNEXPECTED or not place.path:
                 raise
             # The secondary lacks the directory: begin one level up.
-            self._core.compare_later(parent_of(place.path), self._distrust_ns)
+            self._core.compare_later(parent_of(place.path), self._trust.distrust_ns)
             return None
 
     def _has_changed(self, path: bytes, number: int) -> bool:

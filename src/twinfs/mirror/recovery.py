@@ -30,17 +30,18 @@ from twinfs.mirror.stale import StaleMark
 _CLOCK_SLACK_NS: Final = 5_000_000_000
 
 
-def restore(core: Core, left: LogFile, *, lost_power: bool, excludes: str) -> list[str]:
+def restore(core: Core, left: LogFile, *, lost_power: bool, excludes: str, used_since_ns: int) -> list[str]:
     """Fill `core` with what is pending and begin its log anew. Returns what is worth telling.
 
-    Before the new log is in place the old one is untouched: a kill here changes nothing.
+    `used_since_ns` is when the primary's label last said "in use". Before the new log is in place the old
+    one is untouched: a kill here changes nothing.
     """
     recovered = recover(left)
     notes: list[str] = []
     compare: Compare | None = None
     if not left.is_whole or left.header is None:
         notes.append("the intent log is missing or damaged: comparing everything")
-        compare = Compare(b"", 0)
+        compare = Compare(b"", 0, max(1, used_since_ns - _CLOCK_SLACK_NS))
     elif lost_power and not recovered.is_closed:
         notes.append("the machine went down while the volume was in use: comparing what changed since")
         compare = Compare(b"", max(1, left.header.since_ns - _CLOCK_SLACK_NS))
@@ -50,7 +51,7 @@ def restore(core: Core, left: LogFile, *, lost_power: bool, excludes: str) -> li
     _restore_changes(core, recovered)
     if not _restore_stale(core, recovered) and compare is None:
         notes.append("an object of the intent log cannot be found: comparing everything")
-        compare = Compare(b"", 0)
+        compare = Compare(b"", 0, max(1, used_since_ns - _CLOCK_SLACK_NS))
     _mark_new(core)
     # Numbered anew: their paths are those of now, which no pending rename changes any more.
     for record in [*recovered.compares.values(), *([compare] if compare else [])]:

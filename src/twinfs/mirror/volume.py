@@ -82,7 +82,13 @@ class Volume:
                 if secondary.leg is not None and secondary.leg.label.events < primary.label.events:
                     # It failed while in use: what was only in its page cache may be gone.
                     lost_power = lost_power or secondary.leg.label.boot_id != ""
-                notes = recovery.restore(core, left, lost_power=lost_power, excludes=excludes)
+                notes = recovery.restore(
+                    core,
+                    left,
+                    lost_power=lost_power,
+                    excludes=excludes,
+                    used_since_ns=int(primary.label.changed * 1e9),
+                )
                 if secondary.leg is not None:
                     clean_temporaries(secondary.fd)
                 primary.write_label(is_in_use=True)

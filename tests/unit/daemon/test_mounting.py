@@ -116,7 +116,7 @@ def test_an_automount_point_over_the_primary_is_refused_instead_of_waiting_for_e
     if done.returncode != 0:
         os.close(read_end)
         os.close(write_end)
-        pytest.fail(f"autofs cannot be mounted here: {done.stderr!r}")
+        pytest.skip(f"this kernel or container mounts no autofs: {done.stderr!r}")
     try:
         with pytest.raises(MountError, match=r"x-systemd\.automount"):
             prepare(primary=str(workspace))

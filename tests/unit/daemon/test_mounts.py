@@ -26,9 +26,9 @@ def test_mountinfo_is_read_with_its_escapes_and_optional_fields(tmp_path):
 
 
 def test_this_machines_mounts_can_be_read():
-    found = mounts.at("/")
+    found = mounts.at("/proc")
     assert found is not None
-    device = os.stat("/").st_dev
+    device = os.stat("/proc").st_dev
     assert found.device == f"{os.major(device)}:{os.minor(device)}" or found.filesystem_type in (
         "btrfs",
         "overlay",

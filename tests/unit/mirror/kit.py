@@ -14,7 +14,7 @@ from support.tree import assert_same, differences, snapshot
 from twinfs.journal.log import IntentLog, LogFile, create
 from twinfs.mirror.applier import Applier
 from twinfs.mirror.attributes import Wanted
-from twinfs.mirror.compare import Comparer, Place
+from twinfs.mirror.compare import Comparer, Place, Trust
 from twinfs.mirror.copier import Copy
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import initialise
@@ -70,7 +70,7 @@ class Pair:
             path = places.pop().path
             both = comparer.list_both(path)
             assert both is not None
-            found = comparer.directory(path, *both, distrust_ns)
+            found = comparer.directory(path, *both, Trust(distrust_ns))
             places += found.directories
             seen.append(path)
             for copy in found.copies:
