@@ -125,7 +125,9 @@ class Content:
             # Without an await since `mark`: should it have asked for a comparison, that sees this write,
             # and the mtime tells it.
             write = _pwrite_keeping_times if node.is_named else _pwrite_all
-            return write(file.write_fd, data, offset)
+            written = write(file.write_fd, data, offset)
+            await self._core.wait_for_comparison()
+            return written
         mark.in_flight += 1
         try:
             if mark.is_behind:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import trio
@@ -42,6 +42,7 @@ from twinfs.model import Mode
 
 _T = TypeVar("_T")
 
+_COMPARISON_PATIENCE_SECONDS: Final = 5.0
 _CLOCK_SLACK_NS: Final = 5_000_000_000
 
 NodeChange = Callable[[], int]
@@ -72,7 +73,8 @@ class Core:
         self.durable_ns = time.time_ns()
         self.holds: dict[int, trio.Event] = {}
         self.is_secondary_up = True
-        self.drain_now: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        self.wake: Callable[[], None] = lambda: None
+        self._asked: set[int] = set()
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
 
     @property
@@ -126,12 +128,25 @@ class Core:
 
     async def mirror_names(self, number: int) -> None:
         """In sync mode, wait until the secondary has the change; its failure is not the caller's."""
-        if not self.is_mirroring_now or self.is_suspect(b""):
+        if not self.is_mirroring_now or (self.is_suspect(b"") and not self._asked):
             return
         try:
             await self.lane.run(lambda: self.catch_up(number))
         except OSError as error:
             self.secondary_failed(error)
+        await self.wait_for_comparison()
+
+    async def wait_for_comparison(self) -> None:
+        """For a caller in sync mode whose change only a comparison can mirror. Not for ever: comparing
+        everything may take long, and `status` says that it goes on."""
+        if not self._asked:
+            return
+        if self.is_mirroring_now:
+            self.wake()
+            with trio.move_on_after(_COMPARISON_PATIENCE_SECONDS):
+                while not self._asked.isdisjoint(list(self.compares)):  # noqa: ASYNC110 - rare
+                    await trio.sleep(0.005)
+        self._asked.clear()
 
     def catch_up(self, number: int) -> None:
         """In the lane: apply every pending change of names up to `number`, in order."""
@@ -189,6 +204,8 @@ class Core:
         number = self.log.next_number()
         record = Compare(path, distrust_ns, self.distrusted_since_ns)
         self.is_durable = False
+        if self._asked.issuperset(list(self.compares)):
+            self._asked.add(number)
         # First here: a log that is written anew in between then has it, too.
         self.compares[number] = record
         try:
@@ -333,6 +350,7 @@ class Core:
 
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
+        await self.wait_for_comparison()
         mark = node.stale
         path = self.mirrored_path(node)
         if mark is None or mark.is_behind or path is None:

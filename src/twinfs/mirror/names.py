@@ -183,7 +183,7 @@ class Names:
         elif source is None:
             self._core.compare_later(path)
             change()
-            await self._core.drain_now()
+            await self._core.wait_for_comparison()
         else:
             await self._core.change_names(Link(source, path), change)
         return made[0]
@@ -240,7 +240,7 @@ class Names:
         if number:
             await self._core.mirror_names(number)
         else:
-            await self._core.drain_now()
+            await self._core.wait_for_comparison()
 
     def _rename_across_excludes(self, move: _Move) -> int:
         """What the mirrored part of the tree sees of a rename when part of the tree is not mirrored."""

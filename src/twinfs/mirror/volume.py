@@ -53,7 +53,7 @@ class Volume:
         self._wake = trio.Event()
         self._notes: list[tuple[str, str]] = []
         core.on_secondary_error = self._on_secondary_error
-        core.drain_now = self._drain_now
+        core.wake = lambda: self._wake.set()
 
     @staticmethod
     def open(config: VolumeConfig, state_dir: Path, *, degraded: bool = False) -> Volume:
@@ -164,13 +164,6 @@ class Volume:
         if core.log.size_bytes > _LARGE_LOG_BYTES:
             async with self._drainer.lock:
                 core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
-
-    async def _drain_now(self) -> None:
-        """For a caller in sync mode whose change only a comparison can mirror."""
-        if self.core.is_mirroring_now:
-            # A failure of the secondary is an event and a record, not the caller's problem.
-            with contextlib.suppress(OSError):
-                await self._drainer.drain()
 
     def _on_secondary_error(self, error: OSError) -> None:
         self._secondary.parted(self._primary)
