@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.disks import Disk
 from support.machine import mounts_under, run
@@ -33,6 +34,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "deadline(seconds): when the watchdog ends a test that hangs in a mount"
     )
+    # The usual run does the same each time; `make soak` looks for what is new.
+    settings.register_profile("repeatable", derandomize=True)
+    if config.getoption("markexpr") != "slow":
+        settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
