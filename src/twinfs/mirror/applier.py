@@ -234,7 +234,10 @@ class Applier:
         dir_fd, name = self.locate(path)
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
+            before = os.fstat(fd)
             os.ftruncate(fd, size)
+            # The kernel keeps the mtime, and sends it when it has moved.
+            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
         finally:
             os.close(fd)
 

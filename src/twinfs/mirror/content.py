@@ -146,7 +146,9 @@ class Content:
         async with file.order:
             if file.secondary_fd < 0 and not await self._open_secondary(node, file, mark):
                 return await self._write_primary(file, offset, data)
-            second = self._secondary_lane.start(partial(_pwrite_all, file.secondary_fd, data, offset))
+            second = self._secondary_lane.start(
+                partial(_pwrite_keeping_times, file.secondary_fd, data, offset)
+            )
             try:
                 written = await self._write_primary(file, offset, data)
             except BaseException:
@@ -305,7 +307,7 @@ class Content:
 
 
 def _pwrite_keeping_times(fd: int, data: bytes, offset: int) -> int:
-    """Write to the primary. With its write-back cache the kernel is the keeper of a file's mtime, and
+    """Write to a leg. With its write-back cache the kernel is the keeper of a file's mtime, and
     sends it when it has moved; ours would be milliseconds later, and a remount would show another."""
     before = os.fstat(fd)
     written = _pwrite_all(fd, data, offset)
