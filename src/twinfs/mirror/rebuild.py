@@ -22,6 +22,7 @@ from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.progress import Meter
+from twinfs.mirror.secondary import let_go_of_open_files
 
 _LISTING_TRIES: Final = 20
 _TROUBLES_KEPT: Final = 100
@@ -56,7 +57,7 @@ class Rebuild:
             is_whole=not record.path,
         )
         core.comparing = number
-        self._distrust_open_files()
+        let_go_of_open_files(core)
         places = [Place(record.path, is_single=bool(record.path))]
         core.applier.followers.update(places)
         try:
@@ -83,17 +84,6 @@ class Rebuild:
         for path in paths if len(paths) <= _TROUBLES_KEPT else [record.path]:
             core.compare_later(path)
         self.put_off = set(core.compares) - known
-
-    def _distrust_open_files(self) -> None:
-        """The comparison may put another file in the place of one that is open on the secondary: what is
-        marked is copied again afterwards, and nobody writes through an old descriptor."""
-        core = self._core
-        for node in core.stale.values():
-            if node.stale is not None:
-                node.stale.is_behind = True
-        for node in core.nodes.open_files():
-            if node.stale is None and node.file is not None:
-                node.file.close_secondary()
 
     async def _step(self, comparer: Comparer, places: list[Place]) -> None:
         core, meter = self._core, self._meter

@@ -67,7 +67,7 @@ class Secondary:
             self.state = LegState.WRONG_DISK if isinstance(error, LegError) else LegState.FAULTY
             leg.close()
             return False
-        self._let_go_of_old_files(core)
+        let_go_of_open_files(core)
         await core.lane.run(lambda: core.applier.use(leg.fd))
         if self.leg is not None:
             with contextlib.suppress(OSError):
@@ -78,16 +78,6 @@ class Secondary:
             # What it had only in its page cache is gone, and the marks of that are cleared.
             core.compare_later(b"", core.distrusted_since_ns)
         return True
-
-    @staticmethod
-    def _let_go_of_old_files(core: Core) -> None:
-        """Only where no write can be on its way: the number of a closed descriptor is used again."""
-        for node in core.stale.values():
-            if node.stale is not None:
-                node.stale.is_behind = True
-        for node in core.nodes.open_files():
-            if node.stale is None and node.file is not None:
-                node.file.close_secondary()
 
     def caught_up(self, primary: Leg) -> None:
         """Everything that it missed is on it: the event counters are equal again."""
@@ -111,3 +101,17 @@ def clean_temporaries(root_fd: int) -> None:
             remove_tree(fd, os.fsencode(name))
     finally:
         os.close(fd)
+
+
+def let_go_of_open_files(core: Core) -> None:
+    """Before another disk, or another file, may stand where one is open on the secondary: what is marked
+    is copied again, and nobody writes through an old descriptor.
+
+    Closed only where no write can be on its way: the number of a closed descriptor is used again.
+    """
+    for node in core.stale.values():
+        if node.stale is not None:
+            node.stale.is_behind = True
+    for node in core.nodes.open_files():
+        if node.stale is None and node.file is not None:
+            node.file.close_secondary()
