@@ -71,7 +71,8 @@ def talk(paths, data):
         with unix_socket.connect(paths.socket("pair"), 5.0) as client:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
-            return [json.loads(line) for line in client.makefile("rb")]
+            with client.makefile("rb") as lines:
+                return [json.loads(line) for line in lines]
 
     return in_thread(run)
 
