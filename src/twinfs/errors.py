@@ -71,3 +71,7 @@ class StateError(TwinfsError):
 
 class ControlError(TwinfsError):
     """The daemon answered a control request with a failure of its own."""
+
+
+class ImageError(TwinfsError):
+    """A disk image, or a part of it, cannot be read: the message names the layer and the offset."""

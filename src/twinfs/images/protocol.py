@@ -1,0 +1,114 @@
+"""What the layers of an image say to each other.
+
+    image file -> container -> partition table -> file system -> tree
+
+A container and a partition are both a `ByteSource`: a window of bytes. A file system reads one and
+answers as a `FileSystem`, by inode number. All of it is untrusted input: every reader is bounded,
+proof against cycles, and raises nothing but `ImageError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class InodeStat:
+    """What stat(2) says of an object in an image. Times are nanoseconds since 1970, and may be negative."""
+
+    inode: int
+    mode: int
+    """Type and permission bits, as in st_mode."""
+    link_count: int
+    uid: int
+    gid: int
+    device: int
+    """st_rdev of device nodes, else 0."""
+    size_bytes: int
+    blocks: int
+    """Of 512 bytes, as st_blocks."""
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    birth_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryEntry:
+    """A name in a directory. Without `.` and `..`; a name is never empty and holds no `/` and no NUL."""
+
+    name: bytes
+    inode: int
+    file_type: int
+    """S_IFMT bits, as in st_mode."""
+
+
+class ByteSource(Protocol):
+    """A window of bytes: an image file, what a container holds, a partition. Safe to use from threads."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def read_at(self, offset_bytes: int, length: int) -> bytes:
+        """Up to `length` bytes; fewer only where the source ends. Raises ImageError."""
+        ...
+
+    def data_ranges(self, offset_bytes: int, length: int) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what may not be zeros, ascending, clipped to what was asked for."""
+        ...
+
+
+class FileSystem(Protocol):
+    """One file system in a window of bytes, read-only, by inode number.
+
+    Numbers stay the same while it is open. Every method raises ImageError for what cannot be read.
+    """
+
+    @property
+    def kind(self) -> str:
+        """As blkid names it: ext4, xfs, vfat, ntfs..."""
+        ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def uuid(self) -> str:
+        """As blkid prints it; empty where there is none."""
+        ...
+
+    @property
+    def root_inode(self) -> int: ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know: a dirty journal, a damaged backup structure."""
+        ...
+
+    def capacity(self) -> tuple[int, int]:
+        """Total and free bytes."""
+        ...
+
+    def stat(self, inode: int) -> InodeStat: ...
+
+    def list(self, inode: int) -> Iterator[DirectoryEntry]: ...
+
+    def lookup(self, inode: int, name: bytes) -> int | None:
+        """The inode of a name in a directory, by the file system's own rules of case; None: no such name."""
+        ...
+
+    def read(self, inode: int, offset_bytes: int, length: int) -> bytes:
+        """A regular file's bytes; fewer than asked only at its end. Holes read as zeros."""
+        ...
+
+    def data_ranges(self, inode: int) -> Iterator[tuple[int, int]]:
+        """(offset, length) in bytes of a regular file's parts that are not holes, ascending."""
+        ...
+
+    def readlink(self, inode: int) -> bytes: ...
+
+    def xattrs(self, inode: int) -> dict[bytes, bytes]:
+        """Full names (`user.x`), in the form the kernel's getxattr(2) would give them."""
+        ...
