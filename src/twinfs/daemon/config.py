@@ -38,6 +38,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
+    leg_timeout: str | int | float = "20s"
 
 
 def check_name(name: str) -> str:
@@ -167,6 +168,7 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         exclude=read.exclude,
         delete_excluded=read.delete_excluded,
         degraded_start=read.degraded_start,
+        leg_timeout_seconds=parse_interval(read.leg_timeout),
     )
 
 
