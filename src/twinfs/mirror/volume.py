@@ -297,7 +297,12 @@ class Volume:
     def _secondary_status(self, state: LegState) -> LegStatus:
         if self._secondary.leg is None or not self.core.is_secondary_up:
             return self._secondary.missing_status()
-        return leg_status(self._secondary.leg, state)
+        try:
+            return leg_status(self._secondary.leg, state)
+        except OSError as error:
+            # Whoever asks may be the first to notice.
+            self.core.secondary_failed(error)
+            return self._secondary.missing_status()
 
     @staticmethod
     def offline_status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
