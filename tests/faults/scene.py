@@ -14,33 +14,42 @@ from twinfs.model import VolumeState
 
 
 class Scene:
-    """The primary is a plain directory; the secondary a loop disk of a kind, or a fault layer ("faultfs").
+    """Each leg is a loop disk of a kind, a fault layer ("faultfs"), or a plain directory ("dir").
 
     As a context manager: mounted, furnished and clean at the start, everything taken away at the end.
     """
 
-    def __init__(self, base: Path, mode: str, kind: str) -> None:
-        self.base, self.mode, self.kind = base, mode, kind
-        self.disk: Disk | None = None
-        self.layer: FaultLayer | None = None
+    def __init__(self, base: Path, mode: str, kind: str, *, first: str = "dir") -> None:
+        self._taken_out: list[Disk | FaultLayer] = []
+        self.base = base
+        base.mkdir(parents=True)
+        self.first = base / "first"
         self.leg = base / "second"
-        self.volume: Volume | None = None
+        self.first_disk, self.first_layer = self._leg(self.first, first)
+        self.disk, self.layer = self._leg(self.leg, kind)
+        self.volume = Volume(base / "pair", mode, legs=(self.first, self.leg))
+        self.mount = self.volume.mount
+
+    def _leg(self, path: Path, kind: str) -> tuple[Disk | None, FaultLayer | None]:
+        if kind == "dir":
+            return None, None
+        if kind == "faultfs":
+            layer = FaultLayer(path.with_name(f"beneath-{path.name}"), path).start()
+            self._taken_out.append(layer)
+            return None, layer
+        disk = Disk(path, kind).put_in()
+        self._taken_out.append(disk)
+        if (path / "lost+found").exists():
+            (path / "lost+found").rmdir()  # which the other leg may not have
+        return disk, None
 
     def __enter__(self) -> Scene:
-        self.base.mkdir(parents=True)
-        if self.kind == "faultfs":
-            self.layer = FaultLayer(self.base / "beneath", self.leg).start()
-        else:
-            self.disk = Disk(self.leg, self.kind).put_in()
-            if (self.leg / "lost+found").exists():
-                (self.leg / "lost+found").rmdir()  # which the other leg, a plain directory, has not
         try:
-            self.volume = Volume(self.base / "pair", self.mode, legs=(self.base / "first", self.leg))
             self.volume.init()
             if self.layer is not None:
                 self.volume.configure('leg_timeout = "2s"')
             self.volume.mount_it()
-            furnish(self.volume.mount)
+            furnish(self.mount)
             self.volume.sync()
             wait_for_state(self.volume, VolumeState.CLEAN)
         except BaseException:
@@ -59,13 +68,13 @@ class Scene:
 
     def _take_away(self) -> None:
         try:
-            if self.layer is not None and self.layer.is_running:
-                self.layer.clear()
-            if self.disk is not None:
-                self.disk.thaw()
-            if self.volume is not None:
-                self.volume.tear_down()
+            for each in self._taken_out:
+                if isinstance(each, Disk):
+                    each.thaw()
+                elif each.is_running:
+                    each.thaw()
+                    each.clear()
+            self.volume.tear_down()
         finally:
-            for each in (self.disk, self.layer):
-                if each is not None:
-                    each.take_out()
+            for each in self._taken_out:
+                each.take_out()

@@ -97,7 +97,6 @@ ROWS = (
 def test_the_volume_goes_on_and_the_secondary_catches_up_by_itself(base: Path, row: Row) -> None:
     with Scene(base, row.mode, row.kind) as scene:
         volume = scene.volume
-        assert volume is not None
         row.fail(scene)
         use(volume.mount, 1)
         status = wait_for_state(volume, VolumeState.DEGRADED)
@@ -122,7 +121,6 @@ def test_the_volume_goes_on_and_the_secondary_catches_up_by_itself(base: Path, r
 def test_another_disk_in_its_place_is_not_touched(base: Path, other: str) -> None:
     with Scene(base, "batched", "ext4") as scene:
         volume, disk = scene.volume, _disk(scene)
-        assert volume is not None
         ours = (scene.leg / ".twinfs/label.json").read_text()
         disk.shut_down()
         use(volume.mount, 1)
@@ -166,7 +164,6 @@ def everything_on(root: Path) -> list[tuple[str, object]]:
 def test_an_idle_volume_notices_that_its_disk_is_not_there(base: Path, fault: str) -> None:
     with Scene(base, "sync", "ext4") as scene:
         volume, disk = scene.volume, _disk(scene)
-        assert volume is not None
         label = scene.leg / ".twinfs/label.json"
         kept = label.read_bytes()
         if fault == "unmounted":
@@ -189,7 +186,6 @@ def test_an_idle_volume_notices_that_its_disk_is_not_there(base: Path, fault: st
 def test_a_secondary_that_has_lost_its_blocks_does_not_stop_the_volume(base: Path) -> None:
     with Scene(base, "sync", "ext4") as scene:
         volume = scene.volume
-        assert volume is not None
         _disk(scene).make_unreadable()
         for turn in range(3):
             use(volume.mount, turn)
@@ -203,7 +199,6 @@ def test_a_secondary_that_has_lost_its_blocks_does_not_stop_the_volume(base: Pat
 def test_a_hang_is_answered_for_and_the_leg_comes_back(base: Path) -> None:
     with Scene(base, "sync", "faultfs") as scene:
         volume, layer = scene.volume, scene.layer
-        assert volume is not None
         assert layer is not None
         layer.freeze()
         use(volume.mount, 1)

@@ -27,13 +27,21 @@ class Disk:
     """An image file with a file system, mounted at a directory, taken out and put back at will."""
 
     def __init__(
-        self, directory: Path, kind: str = "ext4", size_bytes: int = 0, *, options: tuple[str, ...] = ()
+        self,
+        directory: Path,
+        kind: str = "ext4",
+        size_bytes: int = 0,
+        *,
+        options: tuple[str, ...] = (),
+        more_words: tuple[str, ...] = (),
     ) -> None:
+        """`options` are for mount, `more_words` for mkfs."""
         self.path = directory
         self.kind = kind
         self.image = directory.with_name(directory.name + ".img")
         self.device: str | None = None
         self._options = options
+        self._more_words = more_words
         self._is_frozen = False
         directory.mkdir(parents=True, exist_ok=True)
         self._size_bytes = size_bytes or SMALLEST_BYTES[kind]
@@ -44,7 +52,7 @@ class Disk:
         with open(self.image, "wb") as image:
             image.truncate(self._size_bytes)
         maker, package, options = _MAKERS[self.kind]
-        run(tool(maker, package), *options, self.image)
+        run(tool(maker, package), *options, *self._more_words, self.image)
 
     def put_in(self) -> Disk:
         self.device = run(tool("losetup", "mount"), "--find", "--show", self.image).stdout.strip()
