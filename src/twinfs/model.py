@@ -79,6 +79,8 @@ class VolumeStatus:
     pending: Pending
     last_scrub: ScrubSummary | None
     action: str | None
+    unreached: tuple[str, ...] = ()
+    """Paths whose last changes went with a primary that failed, until it is back."""
 
 
 @dataclass(frozen=True, slots=True)

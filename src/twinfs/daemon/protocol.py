@@ -51,6 +51,7 @@ class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
     pending: Pending
     last_scrub: ScrubSummary | None
     action: str | None
+    unreached: tuple[str, ...] = ()
 
     def to_status(self) -> VolumeStatus:
         return VolumeStatus(**{field: getattr(self, field) for field in self.__struct_fields__})

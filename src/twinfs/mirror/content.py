@@ -107,6 +107,9 @@ class Content:
     def _file(self, node: Node) -> OpenFile:
         if node.file is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if node.file.fd < 0:
+            # It went with a primary that failed.
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         return node.file
 
     async def write(self, node: Node, offset: int, data: bytes, *, is_privileged: bool = False) -> int:
@@ -288,6 +291,26 @@ class Content:
             await attachment.call(partial(_flush_and_close, os.fsync, fd))
         except OSError as error:
             core.secondary_failed(error)
+
+    def open_anew(self) -> list[int]:
+        """The primary is another leg now: open there what is open. What is not there any more is lost to
+        who has it open. Returns the old descriptors, which calls on their way may still be using."""
+        old: list[int] = []
+        for node in self._core.nodes.open_files():
+            file = node.file
+            if file is None:
+                continue
+            old += {file.read_fd, file.write_fd} - {-1}
+            is_reading, is_writing = file.read_fd >= 0, file.write_fd >= 0
+            file.read_fd = file.write_fd = -1
+            with contextlib.suppress(OSError):
+                if is_writing:
+                    self._open_for_writing(node, file)
+                elif is_reading:
+                    file.read_fd = os.open(self._path(node), os.O_RDONLY | os.O_CLOEXEC)
+        self._primary_lane.close()
+        self._primary_lane = Lane("primary-data")
+        return old
 
     def close(self) -> None:
         self._primary_lane.close()

@@ -45,7 +45,7 @@ class Drainer:
 
     def __init__(self, core: Core, *, is_deleting_excluded: bool) -> None:
         self._core = core
-        self._is_deleting_excluded = is_deleting_excluded
+        self.is_deleting_excluded = is_deleting_excluded
         self.lock = trio.Lock()
         self._copier = ChunkCopier(core)
         self._troubles: list[Trouble] = []
@@ -74,7 +74,7 @@ class Drainer:
         put_off: set[int] = set()
         while todo := [known for known in core.compares.items() if known[0] not in put_off]:
             rebuild = Rebuild(core, self._copier, meter, self.on_event)
-            await rebuild.run(*todo[0], is_deleting_excluded=self._is_deleting_excluded)
+            await rebuild.run(*todo[0], is_deleting_excluded=self.is_deleting_excluded)
             put_off.update(rebuild.put_off)
             self._troubles += rebuild.troubles
         await self._copy_stale(meter)

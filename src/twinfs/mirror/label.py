@@ -10,7 +10,7 @@ import errno
 import os
 import time
 import uuid
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
 
@@ -18,7 +18,6 @@ from twinfs.errors import (
     LegError,
     LegInUseError,
     LegNotMountedError,
-    SplitBrainError,
     UsageError,
     WrongDiskError,
 )
@@ -34,7 +33,13 @@ _IGNORED_WHEN_EMPTY: Final = frozenset((LABEL_DIRECTORY, b"lost+found"))
 
 
 class Label(msgspec.Struct, frozen=True):
-    """`events` grows when the legs part company. `boot_id` is set while in use, empty after a clean end."""
+    """`leg` says which of the settings' two places is the disk's; `role` what it is now, after a promotion
+    the other one (None: as its place says).
+
+    `events` grows when the legs part company, and `is_alone` says that this one went on without the
+    other since. `is_detached`: the other one was taken away on purpose. `boot_id` is set while in use,
+    empty after a clean end; `session` is of the last use, and the intent log of that use has it, too.
+    """
 
     volume: str
     volume_id: str
@@ -43,44 +48,63 @@ class Label(msgspec.Struct, frozen=True):
     filesystem: str
     boot_id: str
     changed: float
+    role: Role | None = None
+    is_alone: bool = False
+    is_detached: bool = False
+    session: str = ""
+
+
+class LabelChange(TypedDict, total=False):
+    """The fields of a label that say how the legs stand."""
+
+    events: int
+    role: Role
+    is_alone: bool
+    is_detached: bool
+    session: str
 
 
 class Leg:
     """One leg, opened once as a directory; everything after is relative to `fd`."""
 
-    def __init__(self, role: Role, path: str, fd: int, label: Label) -> None:
-        self.role = role
+    def __init__(self, place: Role, path: str, fd: int, label: Label) -> None:
+        self.place = place
         self.path = path
         self.fd = fd
         self.label = label
 
     @staticmethod
-    def open(role: Role, path: str, volume_id: str) -> Leg:
+    def open(place: Role, path: str, volume_id: str) -> Leg:
         """Open and check. LegNotMountedError without a label, WrongDiskError with another's."""
-        fd = _open_directory(role, path)
+        fd = _open_directory(place, path)
         try:
             label = _read_label(fd)
             if label is None:
                 raise LegNotMountedError(
-                    f"{role} leg: {path} has no twinfs label: the disk is not mounted there; "
+                    f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
                     f"refusing to touch it.\n  Mount the disk and try again."
                 )
-            _check(label, role, path, volume_id, filesystem_id(fd))
+            _check(label, place, path, volume_id, filesystem_id(fd))
         except BaseException:
             os.close(fd)
             raise
-        return Leg(role, path, fd, label)
+        return Leg(place, path, fd, label)
 
-    def write_label(self, *, is_in_use: bool, events: int | None = None) -> None:
-        """Durable before it returns."""
-        self.label = msgspec.structs.replace(
+    @property
+    def role(self) -> Role:
+        return self.label.role or self.label.leg
+
+    def write_label(self, *, is_in_use: bool, change: LabelChange | None = None) -> None:
+        """Durable before it returns. When it fails, the label is as before."""
+        label = msgspec.structs.replace(
             self.label,
             boot_id=boot_id() if is_in_use else "",
-            events=self.label.events if events is None else events,
             filesystem=filesystem_id(self.fd),
             changed=time.time(),
+            **(change or {}),
         )
-        _write_label(self.fd, self.label)
+        _write_label(self.fd, label)
+        self.label = label
 
     @property
     def was_in_use_at_other_boot(self) -> bool:
@@ -122,15 +146,6 @@ def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str)
         raise WrongDiskError(
             f"{role} leg: {path} is on another file system than last time (a copy of the disk?); "
             f"refusing to touch it.\n  Mount the disk that was used before."
-        )
-
-
-def check_partners(primary: Label, secondary: Label) -> None:
-    """SplitBrainError when the secondary went on without the primary."""
-    if secondary.events > primary.events:
-        raise SplitBrainError(
-            f"the secondary (events {secondary.events}) was changed without the primary "
-            f"(events {primary.events}); refusing to choose between them."
         )
 
 

@@ -46,7 +46,7 @@ class Rebuild:
     async def run(self, number: int, record: Compare, *, is_deleting_excluded: bool) -> None:
         """Make the secondary equal below the record's path, durably, and clear the record."""
         core = self._core
-        self._trust = Trust(record.distrust_ns, record.changed_ns)
+        self._trust = Trust(record.distrust_ns, record.changed_ns, record.is_keeping)
         self._meter.step = "comparing"
         comparer = Comparer(
             core.primary_fd,
@@ -82,7 +82,7 @@ class Rebuild:
         known = set(core.compares)
         paths = [path for path, _ in self.troubles]
         for path in paths if len(paths) <= _TROUBLES_KEPT else [record.path]:
-            core.compare_later(path)
+            core.compare_later(path, is_keeping=record.is_keeping)
         self.put_off = set(core.compares) - known
 
     async def _step(self, comparer: Comparer, places: list[Place]) -> None:
@@ -137,7 +137,8 @@ class Rebuild:
             if error.errno not in UNEXPECTED or not place.path:
                 raise
             # The secondary lacks the directory: begin one level up.
-            self._core.compare_later(parent_of(place.path), self._trust.distrust_ns)
+            trust = self._trust
+            self._core.compare_later(parent_of(place.path), trust.distrust_ns, is_keeping=trust.is_keeping)
             return None
 
     def _has_changed(self, path: bytes, number: int) -> bool:
@@ -159,7 +160,8 @@ class Rebuild:
         if outcome is None or copy.path == GONE:
             return
         if isinstance(outcome, MovedError | FileNotFoundError):
-            self._core.compare_later(copy.path)  # renamed or linked meanwhile
+            # Renamed or linked meanwhile.
+            self._core.compare_later(copy.path, is_keeping=self._trust.is_keeping)
             return
         if isinstance(outcome, OSError) and is_leg_failure(outcome):
             raise outcome
