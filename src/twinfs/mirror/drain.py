@@ -21,7 +21,7 @@ from twinfs.mirror.core import Core
 from twinfs.mirror.failures import is_leg_failure
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.progress import Meter, OnProgress
-from twinfs.mirror.rebuild import Rebuild
+from twinfs.mirror.rebuild import Rebuild, Rebuilt
 from twinfs.mirror.stale import StaleMark
 
 
@@ -43,6 +43,7 @@ class Drainer:
         self.is_deleting_excluded = is_deleting_excluded
         self.lock = trio.Lock()
         self._copier = ChunkCopier(core)
+        self.rebuilt = Rebuilt()
         self.has_troubles = False
         """The last drain left objects behind that the leg refused: trying again at once is no use."""
         self._last_told = ""
@@ -64,7 +65,7 @@ class Drainer:
         self.has_troubles = False
         put_off: set[int] = set()
         while todo := [known for known in core.compares.items() if known[0] not in put_off]:
-            rebuild = Rebuild(core, self._copier, meter, self.on_event)
+            rebuild = Rebuild(core, self._copier, meter, self.on_event, self.rebuilt)
             await rebuild.run(*todo[0], is_deleting_excluded=self.is_deleting_excluded)
             put_off.update(rebuild.put_off)
             self._tell(rebuild.troubles)
@@ -137,7 +138,7 @@ class Drainer:
                 await trio.sleep(0.001)
         finally:
             for node in busy:
-                del core.holds[node.ident]
+                core.holds.pop(node.ident, None)
             released.set()
 
     def _take_one(self, node: Node, number: int) -> Taken | None:
