@@ -191,7 +191,9 @@ class Comparer:
         if stat.S_ISDIR(wanted.st_mode):
             found.directories.append(Place(path))
         elif stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, trust):
-            found.copies.append(self._whole_copy(path, wanted))
+            copy = self._whole_copy(path, wanted)
+            copy.is_comparing = present is not None
+            found.copies.append(copy)
         else:
             self._metadata(path)
 

@@ -15,8 +15,9 @@ import trio
 from twinfs.fsio.metadata import child_path, fd_path
 from twinfs.journal.ranges import Ranges
 from twinfs.mirror.core import Core
-from twinfs.mirror.failures import is_leg_failure
+from twinfs.mirror.failures import PRIMARY_FAILURES, is_leg_failure
 from twinfs.mirror.lane import Lane
+from twinfs.mirror.mend import Mender
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.openfile import OpenFile
 from twinfs.mirror.stale import StaleMark
@@ -34,6 +35,7 @@ class Content:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._primary_lane = Lane("primary-data")
+        self.mender = Mender(core)
         self.on_mode_changed: Callable[[Node], None] = lambda node: None
 
     async def open(self, node: Node, flags: int, *, is_privileged: bool = False) -> None:
@@ -89,8 +91,19 @@ class Content:
             self._core.close_on_secondary(file)
 
     async def read(self, node: Node, offset: int, size: int) -> bytes | memoryview:
-        """At most `size` bytes; fewer only at the end of the file."""
-        file = self._file(node)
+        """At most `size` bytes; fewer only at the end of the file. What the primary cannot read, the
+        secondary answers, if it is in sync for this object."""
+        try:
+            return await self._read_primary(self._file(node), offset, size)
+        except OSError as error:
+            if error.errno not in PRIMARY_FAILURES:
+                raise
+            data = await self.mender.read(node, offset, size)
+            if data is None:
+                raise
+            return data
+
+    async def _read_primary(self, file: OpenFile, offset: int, size: int) -> bytes | memoryview:
         fd = file.read_fd if file.read_fd >= 0 else file.write_fd
         buffer = bytearray(size)
         try:
@@ -155,6 +168,7 @@ class Content:
             try:
                 written = await self._write_primary(file, offset, data)
             except BaseException:
+                mark.is_ahead = not mark.is_behind
                 mark.is_behind = True
                 with trio.CancelScope(shield=True):
                     await self._core.second_result(second, mark)

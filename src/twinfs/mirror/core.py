@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -268,10 +268,27 @@ class Core:
             return
         self.is_secondary_up = False
         self._give_up_attachment()
-        unproven, self._unproven = self._unproven, {}
-        for path in unproven if len(unproven) <= _COMPARED_SINGLY else (b"",):
+        for path in self._take_unproven():
             self.compare_later(path, self.distrusted_since_ns)
         self.on_secondary_error(error)
+
+    def _take_unproven(self) -> Iterable[bytes]:
+        unproven, self._unproven = self._unproven, {}
+        return unproven if len(unproven) <= _COMPARED_SINGLY else (b"",)
+
+    def let_go_of_secondary(self) -> None:
+        """On purpose; what changes from now on waits."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        for path in self._take_unproven():
+            self.compare_later(path, self.distrusted_since_ns)
+
+    def secondary_replaced(self) -> None:
+        """Another disk is to take its place: it has nothing of what this one has."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        self._unproven = {}
+        self.compare_later(b"")
 
     def secondary_missing(self) -> None:
         """From the start: nobody waits for it, and nothing was written to it."""
@@ -350,6 +367,7 @@ class Core:
         is_behind = is_suspect or not self.is_mirroring_now or node.ident in self.copying
         if mark is not None:
             mark.is_behind = mark.is_behind or is_behind
+            mark.is_ahead = mark.is_ahead and not is_behind
             mark.is_touched = True
             mark.end_bytes = max(mark.end_bytes, content_end)
             if start == end or mark.ranges.covers(start, end):
@@ -429,7 +447,7 @@ class Core:
 
     def fell_behind(self, mark: StaleMark, error: OSError) -> None:
         """The secondary could not follow for one object: it is copied later."""
-        mark.is_behind = True
+        mark.is_behind, mark.is_ahead = True, False
         if is_leg_failure(error):
             self.secondary_failed(error)
 

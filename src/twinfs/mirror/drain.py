@@ -22,7 +22,7 @@ from twinfs.mirror.core import Core
 from twinfs.mirror.failures import is_full, is_leg_failure
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.progress import Meter, OnProgress
-from twinfs.mirror.rebuild import Rebuild
+from twinfs.mirror.rebuild import Rebuild, Rebuilt
 from twinfs.mirror.report import pending_of
 from twinfs.mirror.stale import StaleMark
 
@@ -48,6 +48,7 @@ class Drainer:
         self.is_deleting_excluded = is_deleting_excluded
         self.lock = trio.Lock()
         self._copier = ChunkCopier(core)
+        self.rebuilt = Rebuilt()
         self._troubles: list[Trouble] = []
         self._told: frozenset[tuple[bool, str]] = frozenset()
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
@@ -73,7 +74,7 @@ class Drainer:
         self._troubles = []
         put_off: set[int] = set()
         while todo := [known for known in core.compares.items() if known[0] not in put_off]:
-            rebuild = Rebuild(core, self._copier, meter, self.on_event)
+            rebuild = Rebuild(core, self._copier, meter, self.on_event, self.rebuilt)
             await rebuild.run(*todo[0], is_deleting_excluded=self.is_deleting_excluded)
             put_off.update(rebuild.put_off)
             self._troubles += rebuild.troubles
@@ -145,7 +146,7 @@ class Drainer:
                 await trio.sleep(0.001)
         finally:
             for node in busy:
-                del core.holds[node.ident]
+                core.holds.pop(node.ident, None)
             released.set()
 
     def _take_one(self, node: Node, number: int) -> Taken | None:

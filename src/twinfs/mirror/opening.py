@@ -63,7 +63,7 @@ def open_parts(config: VolumeConfig, state_dir: Path, *, is_degraded: bool, is_f
         undo.pop_all()
     if legs.secondary is None:
         notes.append(_say_missing(secondary, legs))
-    return Parts(Pair(legs.primary, secondary), core, directory, notes)
+    return Parts(Pair(config, legs.primary, secondary), core, directory, notes)
 
 
 def _go_on(core: Core, legs: Legs, left: LogFile, excludes: str) -> list[tuple[str, str]]:

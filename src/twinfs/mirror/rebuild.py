@@ -30,14 +30,28 @@ _TROUBLES_KEPT: Final = 100
 OnEvent = Callable[[str, str], None]
 
 
+class Rebuilt:
+    """What comparisons found: objects looked at, files whose content differed and was copied."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.files = 0
+        self.differing = 0
+
+
 class Rebuild:
     """Works off one `Compare` record."""
 
-    def __init__(self, core: Core, copier: ChunkCopier, meter: Meter, on_event: OnEvent) -> None:
+    def __init__(
+        self, core: Core, copier: ChunkCopier, meter: Meter, on_event: OnEvent, rebuilt: Rebuilt
+    ) -> None:
         self._core = core
         self._copier = copier
         self._meter = meter
         self._on_event = on_event
+        self._rebuilt = rebuilt
         self._trust = Trust()
         self.troubles: list[tuple[bytes, BaseException]] = []
         """Objects that a leg refused; `put_off` are the records that make them compared another time."""
@@ -104,6 +118,7 @@ class Rebuild:
         if refusal is not None:
             self.troubles.append((directory, refusal))
         meter.files_done += found.files
+        self._rebuilt.files += found.files
         meter.report(place.path)
 
     def _compare_place(self, comparer: Comparer, place: Place) -> Findings | None:
@@ -160,6 +175,8 @@ class Rebuild:
 
     def _judge(self, copy: Copy, outcome: Outcome) -> None:
         """Only a failing secondary ends the comparison; its record stays and begins it again."""
+        if outcome is None and not copy.was_equal:
+            self._rebuilt.differing += 1
         if outcome is None or copy.path == GONE:
             return
         if isinstance(outcome, MovedError | FileNotFoundError):

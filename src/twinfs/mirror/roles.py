@@ -29,7 +29,7 @@ from twinfs.mirror.gate import Gate
 from twinfs.mirror.label import LabelChange, Leg
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.secondary import Secondary
-from twinfs.model import LegState, Mode, Role, VolumeConfig
+from twinfs.model import LegState, Mode, Role
 
 _ANSWER_IS_GOOD_FOR_SECONDS: Final = 1.0
 
@@ -42,14 +42,12 @@ class Roles:
 
     def __init__(
         self,
-        config: VolumeConfig,
         directory: Path,
         core: Core,
         pair: Pair,
         drainer: Drainer,
         content: Content,
     ) -> None:
-        self._config = config
         self._directory = directory
         self._core = core
         self._pair = pair
@@ -92,7 +90,7 @@ class Roles:
         """Whether the primary can still be written."""
         if trio.current_time() - self._answered < _ANSWER_IS_GOOD_FOR_SECONDS:
             return True
-        with trio.move_on_after(self._config.leg_timeout_seconds):
+        with trio.move_on_after(self._pair.config.leg_timeout_seconds):
             try:
                 await trio.to_thread.run_sync(
                     partial(self._pair.primary.write_label, is_in_use=True), abandon_on_cancel=True
@@ -123,7 +121,7 @@ class Roles:
             pair.secondary.state = LegState.FAULTY
             message = f"{leg.path} is the primary now, alone; the {old_place} leg is out"
             if lost:
-                message += f"; {len(lost)} paths had not reached it: twinfs status {self._config.name}"
+                message += f"; {len(lost)} paths had not reached it: twinfs status {self._pair.config.name}"
             self.on_event("promoted", message)
 
     async def _make_primary(self, leg: Leg, *, is_alone: bool) -> None:
@@ -143,12 +141,12 @@ class Roles:
         core, pair = self._core, self._pair
         async with self._lock, self.gate.closed() as all_are_out:
             if not all_are_out:
-                raise LegError(f"volume {self._config.name}: a disk does not answer its users just now")
+                raise LegError(f"volume {self._pair.config.name}: a disk does not answer its users just now")
             await self._settle()
             async with self._drainer.lock:
                 leg, old = pair.secondary.leg, pair.primary
                 if leg is None or not core.is_secondary_up:
-                    raise LegError(f"volume {self._config.name}: the secondary failed meanwhile")
+                    raise LegError(f"volume {self._pair.config.name}: the secondary failed meanwhile")
                 await self._make_primary(leg, is_alone=True)
                 change = LabelChange(role=Role.SECONDARY, events=leg.label.events)
                 await trio.to_thread.run_sync(partial(old.write_label, is_in_use=True, change=change))
@@ -158,7 +156,7 @@ class Roles:
                 self._turn_to(leg, None, close_old=True, is_moved=False)
                 core.attach(followed_fd)
                 pair.secondary = Secondary(
-                    self._config, old.place, Leg(old.place, old.path, followed_fd, old.label)
+                    pair.config, old.place, Leg(old.place, old.path, followed_fd, old.label)
                 )
         self.on_event("promoted", f"{leg.path} is the primary now, {old.path} the secondary")
 
@@ -173,7 +171,7 @@ class Roles:
         if core.is_behind or core.stale:
             raise LegError(
                 f"the secondary lacks {len(core.pending) + len(core.stale)} changes.\n"
-                f"  Why: twinfs events {self._config.name}"
+                f"  Why: twinfs events {self._pair.config.name}"
             )
 
     def _turn_to(self, leg: Leg, everything: Compare | None, *, close_old: bool, is_moved: bool) -> None:
@@ -189,9 +187,9 @@ class Roles:
         old_place = pair.primary.place
         fds = [pair.primary.fd, *core.nodes.move_to(root_fd), *self._content.open_anew()]
         pair.primary = Leg(leg.place, leg.path, root_fd, leg.label)
-        pair.secondary = Secondary(self._config, old_place, None)
+        pair.secondary = Secondary(pair.config, old_place, None)
         # What is excluded is only on the old primary: never to be removed there.
-        self._drainer.is_deleting_excluded = self._config.delete_excluded and old_place is Role.SECONDARY
+        self._drainer.is_deleting_excluded = self._pair.config.delete_excluded and old_place is Role.SECONDARY
         if close_old:
             trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, _close_all, fds)
         if is_moved:

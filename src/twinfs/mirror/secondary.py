@@ -169,6 +169,23 @@ class Secondary:
             )
         return True
 
+    async def detach(self, core: Core, primary: Leg) -> None:
+        """Let go of the disk on purpose, with all that it has. First the label of the leg that stays: a
+        kill after it leaves a secondary that is known to be away."""
+        change = LabelChange(is_detached=True)
+        if not primary.label.is_alone:
+            change = LabelChange(is_detached=True, is_alone=True, events=primary.label.events + 1)
+        await trio.to_thread.run_sync(partial(primary.write_label, is_in_use=True, change=change))
+        leg, self.leg = self.leg, None
+        self.is_detached, self.state = True, LegState.MISSING
+        if leg is not None and core.is_secondary_up:
+            with contextlib.suppress(OSError):
+                await core.attachment.call(lambda: leg.write_label(is_in_use=False))
+        core.let_go_of_secondary()
+        with trio.move_on_after(_COMING_BACK_SECONDS):
+            while not core.has_come_back():  # noqa: ASYNC110 - as above
+                await trio.sleep(0.005)
+
     async def end(self, core: Core, *, is_in_use: bool) -> None:
         """At the end of the volume: say on the label how it ended, let go of the disk."""
         for node in core.nodes.open_files():

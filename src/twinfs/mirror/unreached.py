@@ -34,7 +34,7 @@ def paths_of(core: Core) -> list[bytes]:
     for change in core.pending:
         found.update(dict.fromkeys(_named(change.names)))
     for node in core.stale.values():
-        if node.stale is not None and node.stale.is_behind:
+        if node.stale is not None and node.stale.is_behind and not node.stale.is_ahead:
             found[node.path()] = None
     found.update(dict.fromkeys(record.path for record in core.compares.values()))
     return list(found)

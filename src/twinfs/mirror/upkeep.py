@@ -13,9 +13,10 @@ from twinfs.mirror import recovery
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
 from twinfs.mirror.hang import HangWatch
+from twinfs.mirror.mend import Mender
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.schedule import seconds_until
-from twinfs.model import Mode, VolumeConfig
+from twinfs.model import Mode
 
 RETRY_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 1.0
@@ -25,14 +26,15 @@ _LARGE_LOG_BYTES: Final = 16 * 1024 * 1024
 class Upkeep:
     """Runs from the mount to the unmount. `on_event` is told (kind, message)."""
 
-    def __init__(self, config: VolumeConfig, core: Core, pair: Pair, drainer: Drainer) -> None:
-        self._config = config
+    def __init__(self, core: Core, pair: Pair, drainer: Drainer, mender: Mender) -> None:
         self._core = core
         self._pair = pair
         self._drainer = drainer
+        self._mender = mender
         self._wake = trio.Event()
-        self.interval_seconds = config.interval_seconds
-        self.at = config.at
+        self._catching_up = trio.Lock()
+        self.interval_seconds = pair.config.interval_seconds
+        self.at = pair.config.at
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
         self.on_caught_up: Callable[[], None] = lambda: None
         core.wake = self.wake
@@ -47,6 +49,7 @@ class Upkeep:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hang_watch().run)
             nursery.start_soon(self._check_now_and_then)
+            nursery.start_soon(self._mender.run)
             while True:
                 with trio.move_on_after(self._pause_seconds()):
                     await self._wake.wait()
@@ -88,7 +91,13 @@ class Upkeep:
 
     async def caught_up(self) -> None:
         """The secondary has all that it missed: say so on the labels, and to people, once."""
-        if await self._pair.secondary.caught_up(self._core, self._pair.primary):
+        try:
+            async with self._catching_up:
+                is_news = await self._pair.secondary.caught_up(self._core, self._pair.primary)
+        except OSError as error:
+            self._core.secondary_failed(error)
+            return
+        if is_news:
             self.on_caught_up()
             self.on_event("secondary_back", "the secondary works again and has what it had missed")
 
@@ -111,10 +120,10 @@ class Upkeep:
                     self._core.secondary_failed(error)
 
     def _hang_watch(self) -> HangWatch:
-        return HangWatch(self._core, self._config.leg_timeout_seconds, self._on_hang)
+        return HangWatch(self._core, self._pair.config.leg_timeout_seconds, self._on_hang)
 
     def _on_hang(self) -> None:
-        seconds = self._config.leg_timeout_seconds
+        seconds = self._pair.config.leg_timeout_seconds
         self._core.secondary_failed(OSError(errno.ETIMEDOUT, f"it did not answer for {seconds:g} s"))
 
     async def watched(self, work: Callable[[], Awaitable[None]]) -> TwinfsError | None:

@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from twinfs.errors import LegError
-from twinfs.mirror import offline, unreached
+from twinfs.mirror import offline, rescue, unreached
 from twinfs.mirror.attributes import Attributes
 from twinfs.mirror.content import Content
 from twinfs.mirror.drain import Drainer
@@ -21,7 +21,7 @@ from twinfs.mirror.progress import OnProgress
 from twinfs.mirror.report import leg_status, pending_of, status_of_legs
 from twinfs.mirror.roles import Roles
 from twinfs.mirror.upkeep import Upkeep
-from twinfs.model import LegState, Mode, Pending, Role, VolumeConfig, VolumeStatus
+from twinfs.model import LegState, Mode, Order, Pending, Role, Survey, VolumeConfig, VolumeStatus
 
 _SYNC_ROUNDS: Final = 10
 
@@ -31,7 +31,6 @@ class Volume:
 
     def __init__(self, config: VolumeConfig, parts: Parts) -> None:
         core, pair = parts.core, parts.pair
-        self.config = config
         self.core = core
         self.pair = pair
         self.content = Content(core)
@@ -42,11 +41,13 @@ class Volume:
         self._notes = parts.notes
         is_deleting = config.delete_excluded and pair.secondary.place is Role.SECONDARY
         self._drainer = Drainer(core, is_deleting_excluded=is_deleting)
-        self.upkeep = Upkeep(config, core, pair, self._drainer)
-        self.roles = Roles(config, parts.directory, core, pair, self._drainer, self.content)
+        self.upkeep = Upkeep(core, pair, self._drainer, self.content.mender)
+        self.roles = Roles(parts.directory, core, pair, self._drainer, self.content)
+        self.rebuilt = self._drainer.rebuilt
+        """What the last comparisons found, for whoever asked for one."""
         self.unreached = unreached.load(parts.directory)
-        for part in (self._drainer, self.upkeep, self.roles):
-            part.on_event = self._tell
+        for part in (self._drainer, self.upkeep, self.roles, self.content.mender):
+            part.on_event = self.tell
         self.upkeep.on_caught_up = self._forget_unreached
         if pair.secondary.leg is None:
             core.secondary_missing()
@@ -65,6 +66,10 @@ class Volume:
         return Volume(config, open_parts(config, state_dir, is_degraded=degraded, is_forced=is_forced))
 
     @property
+    def config(self) -> VolumeConfig:
+        return self.pair.config
+
+    @property
     def on_event(self) -> Callable[[str, str], None]:
         """Told (kind, message) of what happens."""
         return self._on_event
@@ -73,7 +78,7 @@ class Volume:
     def on_event(self, listener: Callable[[str, str], None]) -> None:
         self._on_event = listener
 
-    def _tell(self, kind: str, message: str) -> None:
+    def tell(self, kind: str, message: str) -> None:
         if kind == "promoted":
             self.unreached = unreached.load(self._directory)
         self._on_event(kind, message)
@@ -85,9 +90,14 @@ class Volume:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Batches, settling, watching the secondary, trying a failed one again; until cancelled."""
         task_status.started()
-        for kind, message in self._notes:
-            self._tell(kind, message)
+        self.tell_notes()
         await self.upkeep.run()
+
+    def tell_notes(self) -> None:
+        """What was found when the volume was opened, to whoever listens now."""
+        notes, self._notes = self._notes, []
+        for kind, message in notes:
+            self.tell(kind, message)
 
     # Commands
 
@@ -133,14 +143,23 @@ class Volume:
         if mode is Mode.SYNC and is_new:
             await self.sync()
 
-    async def close(self, on_progress: OnProgress | None = None) -> None:
+    async def recover(
+        self, order: Order, is_dry_run: bool, on_progress: OnProgress, save_place: rescue.SavePlace
+    ) -> str | Survey:
+        """One of the ways back, see mirror/rescue.py: what to tell the user; or, with `is_dry_run`, what it
+        would do."""
+        if is_dry_run:
+            return await rescue.look(self, order)
+        return await rescue.perform(self, order, on_progress, save_place)
+
+    async def close(self, on_progress: OnProgress | None = None, *, is_draining: bool = True) -> None:
         """Drain, make durable, say so on the labels, let go of both legs.
 
         When the secondary cannot follow, the rest stays in the log and the error is raised at the end.
         """
         core, pair = self.core, self.pair
         failure = None
-        if not pair.secondary.is_detached:
+        if is_draining and not pair.secondary.is_detached:
             failure = await self.upkeep.watched(partial(self.sync, on_progress))
         is_clean = failure is None and core.is_settled()
         core.log.close(is_clean=is_clean)
@@ -164,7 +183,7 @@ class Volume:
         await self.pair.secondary.look_at_space(self.core)
 
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus:
-        state, secondary, action = status_of_legs(self.config, self.core, self.pair)
+        state, secondary, action = status_of_legs(self.pair.config, self.core, self.pair)
         return VolumeStatus(
             volume=self.config.name,
             pid=pid,
