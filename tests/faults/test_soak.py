@@ -131,9 +131,10 @@ class Soak:
 
     def stop(self, writers: list[subprocess.Popen[str]]) -> None:
         for writer in writers:
-            writer.kill()
+            writer.terminate()
         for writer in writers:
-            writer.communicate(timeout=60)
+            out, err = writer.communicate(timeout=60)
+            assert out.startswith("ended by"), err
 
     # What must be so
 
