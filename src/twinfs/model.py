@@ -163,3 +163,4 @@ class VolumeConfig:
     delete_excluded: bool = False
     degraded_start: bool = False
     leg_timeout_seconds: float = 20.0
+    log_limit: int = 1_000_000
