@@ -76,11 +76,11 @@ class Upkeep:
                 await self._drainer.drain()
             else:
                 await self._drainer.settle()
+            if not core.is_behind and core.is_secondary_up:
+                await self.caught_up()
         except OSError as error:
             core.secondary_failed(error)
             return
-        if not core.is_behind and core.is_secondary_up:
-            await self.caught_up()
         await self._shorten_log()
 
     async def look_for_secondary(self) -> bool:
