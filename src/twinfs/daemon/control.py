@@ -18,7 +18,7 @@ from twinfs.daemon import protocol, unix_socket
 from twinfs.daemon.feed import ProgressFeed
 from twinfs.daemon.protocol import DoneReply, ErrorReply, Reply, Request
 from twinfs.errors import TwinfsError
-from twinfs.model import Mode, Progress, VolumeStatus
+from twinfs.model import ChannelTest, Mode, Progress, VolumeStatus
 from twinfs.report.plain_text import readable
 
 _log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ class Service(Protocol):
     async def sync(self, on_progress: Callable[[Progress], None]) -> None: ...
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
+
+    async def test_events(self) -> tuple[ChannelTest, ...]: ...
 
 
 class ControlServer:
@@ -92,6 +94,8 @@ class ControlServer:
             case protocol.SetModeRequest():
                 await self._service.set_mode(request.mode, request.interval_seconds, request.at)
                 return DoneReply()
+            case protocol.TestEventsRequest():
+                return protocol.TestedReply(await self._service.test_events())
             case _:
                 return protocol.StatusReply.from_status(self._service.status())
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from twinfs.daemon import logfile
 from twinfs.daemon.groups import first_cause
 from twinfs.daemon.lock import VolumeLock
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.request import MountRequest
+from twinfs.errors import TwinfsError
 from twinfs.model import Progress, VolumeConfig
+
+if TYPE_CHECKING:
+    from twinfs.mirror.volume import Volume
 
 
 def serve(paths: Paths, request: MountRequest, on_ready: Callable[[], None], *, is_foreground: bool) -> None:
@@ -27,8 +32,23 @@ def serve(paths: Paths, request: MountRequest, on_ready: Callable[[], None], *, 
         logfile.configure(paths.log_file(name), also_to_stderr=is_foreground)
         # The kernel passes every caller's umask with the request; ours must not take bits away as well.
         os.umask(0)
-        volume = Volume.open(request.config, paths.state_dir, degraded=request.is_degraded_ok)
+        try:
+            volume = Volume.open(request.config, paths.state_dir, degraded=request.is_degraded_ok)
+        except TwinfsError as error:
+            _tell_of_refusal(paths, request.config, str(error))
+            raise
         trio.run(Supervisor(paths, request, volume, session.serve).run, on_ready)
+
+
+def _tell_of_refusal(paths: Paths, config: VolumeConfig, reason: str) -> None:
+    """At boot nobody reads what a mount says. An automount tries again and again: people are told hourly."""
+    from twinfs.daemon.herald import Herald
+    from twinfs.daemon.reminders import Reminders
+
+    herald = Herald(paths, config)
+    if Reminders(paths.reminders_file(config.name), herald.tell).is_new("mount_failed"):
+        herald.tell("mount_failed", reason)
+        herald.close()
 
 
 def drain(paths: Paths, config: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
@@ -49,11 +69,22 @@ def drain(paths: Paths, config: VolumeConfig, on_progress: Callable[[Progress], 
 async def _drain(paths: Paths, config: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
     import trio
 
-    from twinfs.daemon.events import EventLog
+    from twinfs.daemon.herald import Herald
     from twinfs.mirror.volume import Volume
 
     volume = Volume.open(config, paths.state_dir)
-    volume.on_event = EventLog(paths.events_file(config.name), config.name).append
+    herald = Herald(paths, config, lambda: volume.status(pid=None, mountpoint=None))
+    volume.on_event = herald.tell
+    try:
+        await _drain_volume(volume, on_progress)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(herald.close)
+
+
+async def _drain_volume(volume: Volume, on_progress: Callable[[Progress], None]) -> None:
+    import trio
+
     # Not trio's own KeyboardInterrupt: that one may strike between any two lines.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

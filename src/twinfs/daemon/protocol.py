@@ -1,7 +1,7 @@
 """What goes over a volume's control socket: one JSON object a line, in both directions.
 
 A request is answered by any number of `progress` lines (sync, wait) and one last line: `status`,
-`done` or `error`. The connection may then carry the next request.
+`tested`, `done` or `error`. The connection may then carry the next request.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from typing import TypeAlias
 
 import msgspec
 
-from twinfs.model import LegStatus, Mode, Pending, Progress, ScrubSummary, VolumeState, VolumeStatus
+from twinfs.model import (
+    ChannelTest,
+    LegStatus,
+    Mode,
+    Pending,
+    Progress,
+    ScrubSummary,
+    VolumeState,
+    VolumeStatus,
+)
 from twinfs.report.plain_text import readable
 
 MAX_LINE_BYTES = 1 << 16
@@ -36,7 +45,11 @@ class WaitRequest(msgspec.Struct, tag="wait", tag_field="type", frozen=True):
     """Wait for the daemon to end: `waiting` at once, progress of the drain after the unmount, then `done`."""
 
 
-Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | WaitRequest
+class TestEventsRequest(msgspec.Struct, tag="test_events", tag_field="type", frozen=True):
+    """Send one event through every channel; answered by `tested` when each has done what it does."""
+
+
+Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | WaitRequest | TestEventsRequest
 
 
 class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
@@ -83,6 +96,12 @@ class WaitingReply(msgspec.Struct, tag="waiting", tag_field="type", frozen=True)
     """The daemon has noted who waits: an unmount from now on will be reported."""
 
 
+class TestedReply(msgspec.Struct, tag="tested", tag_field="type", frozen=True):
+    """What each channel did with the test event."""
+
+    channels: tuple[ChannelTest, ...]
+
+
 class DoneReply(msgspec.Struct, tag="done", tag_field="type", frozen=True):
     """The request is fulfilled."""
 
@@ -94,7 +113,7 @@ class ErrorReply(msgspec.Struct, tag="error", tag_field="type", frozen=True):
     exit_code: int = 1
 
 
-Reply: TypeAlias = StatusReply | ProgressReply | WaitingReply | DoneReply | ErrorReply
+Reply: TypeAlias = StatusReply | ProgressReply | WaitingReply | TestedReply | DoneReply | ErrorReply
 
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(Request)
