@@ -94,7 +94,8 @@ class Outbox:
 
     def _note(self, notices: Sequence[Notice], reason: str) -> None:
         self.failed += len(notices)
-        _log.warning("%s: %s was not handed on: %s", self.name, notices[0].event.kind, reason)
+        event = notices[0].event
+        _log.warning("volume %s: %s: %s was not handed on: %s", event.volume, self.name, event.kind, reason)
 
     def _next(self) -> list[Notice]:
         """What is to be handed on now, waiting for it; empty at the end."""

@@ -41,7 +41,8 @@ class JournalFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         priority = priority_of(record)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        text = record.getMessage() if hasattr(record, SEVERITY) else super().format(record)
+        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
 def is_journal(fd: int) -> bool:
