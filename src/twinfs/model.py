@@ -158,6 +158,7 @@ class VolumeConfig:
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
+    leg_timeout_seconds: float = 20.0
     on_event: tuple[str, ...] = ()
     mail_to: tuple[str, ...] = ()
     metrics_file: str | None = None

@@ -38,6 +38,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
+    leg_timeout: str | int | float = "20s"
     on_event: str | tuple[str, ...] = ()
     mail_to: str | tuple[str, ...] = ()
     metrics_file: str | None = None
@@ -172,6 +173,7 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         exclude=read.exclude,
         delete_excluded=read.delete_excluded,
         degraded_start=read.degraded_start,
+        leg_timeout_seconds=parse_interval(read.leg_timeout),
         on_event=telling.parse_command(read.on_event),
         mail_to=telling.parse_addresses(read.mail_to),
         metrics_file=read.metrics_file,

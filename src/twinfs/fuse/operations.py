@@ -1,18 +1,21 @@
 """The kernel's requests. Each finds its node, lets the volume act, and answers; no policy here.
 
-An OSError of a leg is the caller's answer, see answers.py.
+Errnos for callers are made here and nowhere else: an OSError of a leg is the caller's answer, anything
+else is our bug, logged, and EIO for that one request.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
+import logging
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pyfuse3
 
-from twinfs.fuse.answers import answered
 from twinfs.fuse.convert import (
     NODE_BITS,
     PRIVILEGED_BIT,
@@ -27,6 +30,30 @@ from twinfs.fuse.convert import (
 from twinfs.fuse.directories import Directory
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.volume import Volume
+
+log: Final = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Handler = Callable[Concatenate["Operations", _P], Coroutine[Any, Any, _T]]
+
+
+def answered(handler: _Handler[_P, _T]) -> _Handler[_P, _T]:
+    """One uncaught exception would end the whole mount."""
+
+    async def answer(self: Operations, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return await handler(self, *args, **kwargs)
+        except OSError as error:
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        except pyfuse3.FUSEError:
+            raise
+        except Exception:
+            log.exception("%s failed", handler.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+
+    functools.update_wrapper(answer, handler)
+    return answer
 
 
 class Operations(pyfuse3.Operations):

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import errno
+import functools
+import logging
 import os
 import stat
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeAlias, TypeVar
 
 import pyfuse3
 
-from twinfs.fuse.answers import answered
 from twinfs.fuse.convert import FOREVER_SECONDS, absent
 from twinfs.fuse.virtual import VirtualDirectory, VirtualLink, VirtualObject, VirtualTable
 from twinfs.mirror.nodes import ROOT_ID
+
+log: Final = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Handler: TypeAlias = Callable[Concatenate["VirtualOperations", _P], Coroutine[Any, Any, _T]]
+
+
+def answered(handler: _Handler[_P, _T]) -> _Handler[_P, _T]:
+    """A provider's OSError is the caller's errno; anything else is our bug, and EIO for that one request:
+    an uncaught exception would end the whole mount."""
+
+    async def answer(self: VirtualOperations, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return await handler(self, *args, **kwargs)
+        except OSError as error:
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        except pyfuse3.FUSEError:
+            raise
+        except Exception:
+            log.exception("%s failed", handler.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+
+    functools.update_wrapper(answer, handler)
+    return answer
 
 
 def refuse_change(code: int = errno.EROFS) -> NoReturn:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -33,7 +33,6 @@ class Content:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._primary_lane = Lane("primary-data")
-        self._secondary_lane = Lane("secondary-data")
         self.on_mode_changed: Callable[[Node], None] = lambda node: None
 
     async def open(self, node: Node, flags: int, *, is_privileged: bool = False) -> None:
@@ -85,7 +84,8 @@ class Content:
         file.opens -= 1
         if file.opens <= 0:
             node.file = None
-            file.close()
+            file.close_primary()
+            self._core.close_on_secondary(file)
 
     async def read(self, node: Node, offset: int, size: int) -> bytes | memoryview:
         """At most `size` bytes; fewer only at the end of the file."""
@@ -146,9 +146,8 @@ class Content:
         async with file.order:
             if file.secondary_fd < 0 and not await self._open_secondary(node, file, mark):
                 return await self._write_primary(file, offset, data)
-            second = self._secondary_lane.start(
-                partial(_pwrite_keeping_times, file.secondary_fd, data, offset)
-            )
+            write = partial(_pwrite_keeping_times, file.secondary_fd, data, offset)
+            second = self._core.attachment.data.start(write)
             try:
                 written = await self._write_primary(file, offset, data)
             except BaseException:
@@ -222,17 +221,14 @@ class Content:
         """Durable where the mode promises it: sync, both legs; batched, the primary and the intent log."""
         file = self._file(node)
         flush = os.fdatasync if is_data_only else os.fsync
+        attachment = self._core.attachment
         second_fd = await self._second_for_fsync(node)
-        try:
-            async with trio.open_nursery() as nursery:
-                if second_fd >= 0:
-                    nursery.start_soon(self._fsync_secondary, node, second_fd, flush)
-                else:
-                    nursery.start_soon(trio.to_thread.run_sync, self._core.log.fsync)
-                await trio.to_thread.run_sync(flush, file.fd)
-        finally:
-            if second_fd >= 0:
-                os.close(second_fd)
+        if second_fd >= 0:
+            second = partial(attachment.call, partial(_flush_and_close, flush, second_fd))
+            beside = partial(self._fsync_secondary, node, second)
+        else:
+            beside = partial(trio.to_thread.run_sync, self._core.log.fsync)
+        await _both(partial(trio.to_thread.run_sync, flush, file.fd), beside)
 
     async def _second_for_fsync(self, node: Node) -> int:
         """A descriptor of the secondary's file where it has all that was answered; -1 where it has not."""
@@ -255,9 +251,9 @@ class Content:
             self._distrust(node, error)
             return -1
 
-    async def _fsync_secondary(self, node: Node, fd: int, flush: Callable[[int], None]) -> None:
+    async def _fsync_secondary(self, node: Node, second: Callable[[], Awaitable[None]]) -> None:
         try:
-            await trio.to_thread.run_sync(flush, fd)
+            await second()
         except OSError as error:
             self._distrust(node, error)
 
@@ -271,39 +267,54 @@ class Content:
         """The directory's names are durable on the primary, and in sync mode on the secondary."""
         core = self._core
         fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=core.nodes.directory(node))
-        second_fd = -1
         try:
             if core.is_mirroring_now and not core.is_excluded(node.path(), is_directory=True):
-                path, number, applier = node.path(), core.names_number, core.applier
-
-                def find() -> int:
-                    core.catch_up(number)
-                    return os.open(b".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=applier.directory(path))
-
-                try:
-                    second_fd = await core.lane.run(find)
-                except OSError as error:
-                    core.secondary_failed(error)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, os.fsync, fd)
-                if second_fd >= 0:
-                    nursery.start_soon(self._fsync_second_directory, second_fd)
-                else:
-                    nursery.start_soon(trio.to_thread.run_sync, core.log.fsync)
+                beside = partial(self._fsync_second_directory, node.path(), core.names_number)
+            else:
+                beside = partial(trio.to_thread.run_sync, core.log.fsync)
+            await _both(partial(trio.to_thread.run_sync, os.fsync, fd), beside)
         finally:
-            for opened in (fd, second_fd):
-                if opened >= 0:
-                    os.close(opened)
+            os.close(fd)
 
-    async def _fsync_second_directory(self, fd: int) -> None:
+    async def _fsync_second_directory(self, path: bytes, number: int) -> None:
+        core, attachment = self._core, self._core.attachment
+
+        def find() -> int:
+            core.catch_up(number)
+            return os.open(b".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=attachment.applier.directory(path))
+
         try:
-            await trio.to_thread.run_sync(os.fsync, fd)
+            fd = await attachment.lane.run(find)
+            await attachment.call(partial(_flush_and_close, os.fsync, fd))
         except OSError as error:
-            self._core.secondary_failed(error)
+            core.secondary_failed(error)
 
     def close(self) -> None:
         self._primary_lane.close()
-        self._secondary_lane.close()
+
+
+async def _both(*works: Callable[[], Awaitable[object]]) -> None:
+    """At the same time; when all have ended, the first one's error is raised as it is, in no group."""
+    errors: list[OSError] = []
+
+    async def attempt(work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except OSError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for work in works:
+            nursery.start_soon(attempt, work)
+    if errors:
+        raise errors[0]
+
+
+def _flush_and_close(flush: Callable[[int], None], fd: int) -> None:
+    try:
+        flush(fd)
+    finally:
+        os.close(fd)
 
 
 def _pwrite_keeping_times(fd: int, data: bytes, offset: int) -> int:

@@ -153,7 +153,7 @@ class Drainer:
         core.nodes.pin(node)
         core.unmark(node)
         if node.file is not None:
-            node.file.close_secondary()
+            core.close_on_secondary(node.file)
         return Taken(node, mark, number, Copy(path, node.ident, mark.ranges, core.nodes.ident_of))
 
     def _clear(self, taken: Taken) -> None:
@@ -228,8 +228,9 @@ class Drainer:
 
         if paths:
             await core.lane.run(copy_times)
-        for node, mark, _ in marks:
+        for node, mark, path in marks:
             if _is_done(node, mark, is_forced=False):
+                core.on_secondary_now(path)
                 core.clear(node)
         if core.names_number == names:
             for path in touched:

@@ -87,6 +87,11 @@ class Leg:
         """The power went: what was not fsynced may be missing on either leg."""
         return self.label.boot_id not in ("", boot_id())
 
+    def is_still_labelled(self) -> bool:
+        """Whether the label on the disk is still this leg's."""
+        label = _read_label(self.fd)
+        return label is not None and (label.volume_id, label.leg) == (self.label.volume_id, self.label.leg)
+
     def close(self) -> None:
         os.close(self.fd)
 

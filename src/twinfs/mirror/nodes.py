@@ -273,6 +273,6 @@ class NodeTable:
     def close(self) -> None:
         for node in list(self._nodes.values()):
             if node.file is not None:
-                node.file.close()
+                node.file.close_primary()
             if node is not self.root:
                 self._close_directory(node)

@@ -6,7 +6,8 @@ import contextlib
 import errno
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from twinfs.mirror.content import Content
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
 from twinfs.mirror.exclude import Excludes
+from twinfs.mirror.hang import HangWatch
 from twinfs.mirror.label import Leg, check_partners
 from twinfs.mirror.names import Names
 from twinfs.mirror.progress import OnProgress
@@ -53,6 +55,7 @@ class Volume:
         self._wake = trio.Event()
         self._notes: list[tuple[str, str]] = []
         core.on_secondary_error = self._on_secondary_error
+        self._hang_watch = HangWatch(core, config.leg_timeout_seconds, self._on_hang)
         core.wake = lambda: self._wake.set()
 
     @staticmethod
@@ -110,10 +113,16 @@ class Volume:
     # Work behind the callers
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Batches, settling, trying a failed leg again; until cancelled."""
+        """Batches, settling, watching the secondary, trying a failed one again; until cancelled."""
         task_status.started()
         for kind, message in self._notes:
             self.on_event(kind, message)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hang_watch.run)
+            nursery.start_soon(self._check_secondary)
+            await self._work()
+
+    async def _work(self) -> None:
         while True:
             with trio.move_on_after(self._pause_seconds()):
                 await self._wake.wait()
@@ -146,7 +155,7 @@ class Volume:
             core.secondary_failed(error)
             return
         if was_down:
-            self._secondary.caught_up(self._primary)
+            await self._secondary.caught_up(core, self._primary)
             self.on_event("secondary_back", "the secondary works again and has what it had missed")
         await self._shorten_log()
 
@@ -154,9 +163,7 @@ class Volume:
         """After a failure: whether the secondary can be used again."""
         core = self.core
         async with self._drainer.lock:
-            if not core.is_secondary_up and await self._secondary.look_again(core, self._primary):
-                core.is_secondary_up = True
-        return core.is_secondary_up
+            return core.is_secondary_up or await self._secondary.look_again(core, self._primary)
 
     async def _shorten_log(self) -> None:
         """A log that never came to rest: write it anew, with what is pending."""
@@ -164,6 +171,31 @@ class Volume:
         if core.log.size_bytes > _LARGE_LOG_BYTES:
             async with self._drainer.lock:
                 core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+
+    async def _check_secondary(self) -> None:
+        while True:
+            await trio.sleep(_RETRY_SECONDS)
+            if self.core.is_secondary_up:
+                try:
+                    await self._secondary.check(self.core)
+                except OSError as error:
+                    self.core.secondary_failed(error)
+
+    def _on_hang(self) -> None:
+        seconds = self.config.leg_timeout_seconds
+        self.core.secondary_failed(OSError(errno.ETIMEDOUT, f"it did not answer for {seconds:g} s"))
+
+    async def _watched(self, work: Callable[[], Awaitable[None]]) -> TwinfsError | None:
+        """For work while `run` is not running: a secondary that hangs must not hold it up."""
+        failure: TwinfsError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(HangWatch(self.core, self.config.leg_timeout_seconds, self._on_hang).run)
+            try:
+                await work()
+            except TwinfsError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        return failure
 
     def _on_secondary_error(self, error: OSError) -> None:
         self._secondary.parted(self._primary)
@@ -189,7 +221,7 @@ class Volume:
                 await self._drainer.drain(on_progress)
                 if core.is_done_up_to(number) and not core.compares:
                     await self._drainer.make_durable()
-                    self._secondary.caught_up(self._primary)
+                    await self._secondary.caught_up(core, self._primary)
                     return
             except OSError as error:
                 raise LegError(f"secondary leg: {self.config.secondary}: {error}") from error
@@ -217,25 +249,17 @@ class Volume:
 
         When the secondary cannot follow, the rest stays in the log and the error is raised at the end.
         """
-        failure: TwinfsError | None = None
-        try:
-            await self.sync(on_progress)
-        except TwinfsError as error:
-            failure = error
         core = self.core
+        failure = await self._watched(partial(self.sync, on_progress))
         is_clean = failure is None and core.is_settled()
         core.log.close(is_clean=is_clean)
-        for leg in (self._primary, self._secondary.leg):
-            # A leg that cannot be written keeps its "in use": that only costs a comparison.
-            if leg is not None:
-                with contextlib.suppress(OSError):
-                    leg.write_label(is_in_use=not is_clean)
+        # A leg that cannot be written keeps its "in use": that only costs a comparison.
+        with contextlib.suppress(OSError):
+            self._primary.write_label(is_in_use=not is_clean)
+        await self._watched(partial(self._secondary.end, core, is_in_use=not is_clean))
         core.nodes.close()
-        core.lane.close()
         self.content.close()
-        core.applier.close()
         self._primary.close()
-        self._secondary.close()
         if failure is not None:
             raise failure
 
