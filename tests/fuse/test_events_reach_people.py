@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.machine import is_mounted, run, tool
 from support.volume import Volume, is_running, twinfs_command, wait_until
 
 
@@ -142,3 +145,37 @@ def test_metrics_of_a_killed_daemon_stay_and_age(new_volume, workspace: Path) ->
     assert metrics(prom)["twinfs_mounted"] == 0
     assert os.listdir(workspace).count("pair.prom") == 1
     assert not [name for name in os.listdir(workspace) if name.endswith(".new")]
+
+
+@pytest.mark.slow
+def test_people_are_told_while_the_secondary_hangs(new_volume, workspace: Path) -> None:
+    """Without an error: the file system beneath it stops answering."""
+    volume: Volume = new_volume("sync", legs=(workspace / "one", workspace / "two"))
+    (workspace / "disk").mkdir()
+    bindfs = subprocess.Popen([tool("bindfs", "bindfs"), "-f", workspace / "disk", volume.secondary])
+    try:
+        wait_until(lambda: is_mounted(volume.secondary), 10, "bindfs did not mount")
+        volume.init()
+        hook = script(workspace / "hook", f'echo "$TWINFS_KIND $TWINFS_STATE" >> {workspace}/heard')
+        prom = workspace / "pair.prom"
+        volume.configure(f'on_event = "{hook}"', f'metrics_file = "{prom}"', 'leg_timeout = "1s"')
+        volume.mount_it()
+        wait_until(lambda: volume.status()["state"] == "clean", 10, "not clean")
+        bindfs.send_signal(signal.SIGSTOP)
+        (volume.mount / "file").write_text("written while it hangs")
+        begin = time.monotonic()
+        assert json.loads((volume.mount / ".twinfs/status").read_text())["type"] == "status"
+        assert volume.status()["legs"][1]["total_bytes"] >= 0
+        assert time.monotonic() - begin < 5
+        heard = workspace / "heard"
+        wait_until(lambda: "secondary_failed degraded" in heard.read_text(), 15, "not told")
+        wait_until(lambda: metrics(prom).get("twinfs_state degraded"), 15, "not in the metrics")
+        bindfs.send_signal(signal.SIGCONT)
+        wait_until(lambda: volume.twinfs("sync", volume.name, check=False).returncode == 0, 30, "not back")
+        volume.umount()
+        assert (workspace / "disk/file").read_text() == "written while it hangs"
+    finally:
+        bindfs.send_signal(signal.SIGCONT)
+        volume.abandon()
+        run("umount", "-l", volume.secondary, check=False)
+        bindfs.wait(10)

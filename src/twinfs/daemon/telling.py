@@ -26,6 +26,8 @@ def parse_command(value: str | Sequence[str]) -> tuple[str, ...]:
         words = list(value)
     if words and not words[0]:
         raise UsageError("field 'on_event': the program's name is empty")
+    if words and "/" in words[0] and not words[0].startswith("/"):
+        raise UsageError(f"field 'on_event': {words[0]!r} is relative; give the program's absolute path")
     if any("\0" in word for word in words):
         raise UsageError("field 'on_event': a program's argument cannot hold a NUL character")
     return tuple(words)

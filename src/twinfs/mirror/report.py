@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from twinfs.errors import LegNotMountedError, TwinfsError, WrongDiskError
 from twinfs.mirror.core import Core
 from twinfs.mirror.label import Leg
+from twinfs.mirror.space import space_of
 from twinfs.model import LegState, LegStatus, Pending, Role
 
 
@@ -26,7 +26,11 @@ def pending_of(core: Core) -> Pending:
 
 
 def leg_status(leg: Leg, state: LegState) -> LegStatus:
-    space = os.fstatvfs(leg.fd)
+    """Sizes are 0 where the disk does not say them: the rest of a status is wanted most just then."""
+    try:
+        space = space_of(leg)
+    except OSError:
+        return LegStatus(leg.role, leg.path, state, 0, 0)
     return LegStatus(
         leg.role, leg.path, state, space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
     )

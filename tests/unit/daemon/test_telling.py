@@ -20,7 +20,7 @@ def test_a_command_is_split_like_a_shell_does_and_a_list_is_taken_as_it_is(value
     assert parse_command(value) == words
 
 
-@pytest.mark.parametrize("value", ["", "  ", "'unclosed", [""], ["a", "b\0c"]])
+@pytest.mark.parametrize("value", ["", "  ", "'unclosed", [""], ["a", "b\0c"], "./hook", "bin/hook x"])
 def test_a_command_that_cannot_be_run_is_refused(value):
     with pytest.raises(UsageError, match="on_event"):
         parse_command(value)
