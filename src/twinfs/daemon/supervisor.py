@@ -86,6 +86,8 @@ class Supervisor(Generic[V]):
         reminders = Reminders(paths.reminders_file(self._name), self._herald.tell)
         self._watch = Watch(request.config, self.status, self._herald, reminders)
         self._control = ControlServer(paths.socket(self._name), self)
+        # Not trio's common ones: a disk that hangs may have taken all of those.
+        self._own_threads = trio.CapacityLimiter(4)
         self._is_mounted = False
         self._unmounted = trio.Event()
         self._serving = trio.CancelScope()
@@ -112,7 +114,7 @@ class Supervisor(Generic[V]):
             with trio.move_on_after(_FAREWELL_SECONDS):
                 await self.ending.everybody_told()
             await self._watch.finish()
-            await trio.to_thread.run_sync(self._herald.close)
+            await trio.to_thread.run_sync(self._herald.close, limiter=self._own_threads)
             clients.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -133,9 +135,8 @@ class Supervisor(Generic[V]):
     async def test_events(self) -> tuple[ChannelTest, ...]:
         """In a thread: a hook may take its time. With what this daemon was started with."""
         status, counters = self.status(), self._herald.counters()
-        return await trio.to_thread.run_sync(
-            rehearsal.rehearse, self._paths, self._request.config, status, counters, abandon_on_cancel=True
-        )
+        work = partial(rehearsal.rehearse, self._paths, self._request.config, status, counters)
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._own_threads)
 
     async def _live(self, on_ready: Callable[[], None]) -> None:
         """Everything between mount and unmount."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,8 @@ class Watch:
         self._status = status
         self._herald = herald
         self._reminders = reminders
+        # Not one of trio's common ones: a disk that hangs may have taken all of those.
+        self._own_thread = trio.CapacityLimiter(1)
         self._woken = trio.Event()
         self._written = ""
         self._written_at = float("-inf")
@@ -98,7 +101,8 @@ class Watch:
         path, trouble = self._path, ""
         try:
             # In a thread that may be left behind: the file may be on a disk that hangs.
-            await trio.to_thread.run_sync(write_whole, path, text.encode(), 0o644, abandon_on_cancel=True)
+            work = partial(write_whole, path, text.encode(), 0o644)
+            await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._own_thread)
             self._written, self._written_at = text, trio.current_time()
         except OSError as error:
             trouble = error.strerror or str(error)

@@ -235,6 +235,20 @@ async def test_a_hook_that_hangs_keeps_nobody_from_anything(life, nursery, tmp_p
     assert life.volume.calls[-1] == "closed"
 
 
+async def test_people_are_told_when_a_disk_that_hangs_has_taken_every_thread(life, nursery, tmp_path):
+    hook = script(tmp_path / "hook", f"echo $TWINFS_KIND >> {tmp_path}/heard")
+    life.configure(on_event=(str(hook),), metrics_file=str(tmp_path / "pair.prom"))
+    limiter = trio.to_thread.current_default_thread_limiter()
+    life.start(nursery)
+    await life.ready.wait()
+    while limiter.available_tokens:
+        limiter.acquire_on_behalf_of_nowait(object())
+    life.session.unmount.set()
+    await life.end()
+    assert (tmp_path / "heard").read_text() == "mounted\nunmounted\n"
+    assert 'twinfs_mounted{volume="pair"} 0' in (tmp_path / "pair.prom").read_text()
+
+
 async def test_a_test_event_goes_through_the_daemons_channels(life, nursery, tmp_path):
     hook = script(tmp_path / "hook", f"echo $TWINFS_KIND >> {tmp_path}/heard")
     life.configure(on_event=(str(hook),))
