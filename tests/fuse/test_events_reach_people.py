@@ -119,7 +119,7 @@ def test_a_mount_that_is_refused_is_told_once_an_hour(new_volume, workspace: Pat
     volume: Volume = new_volume("sync").init()
     volume.configure(f'on_event = "{hook}"')
     (volume.secondary / ".twinfs").rename(workspace / "kept")
-    for _ in range(3):
+    for _ in range(2):
         assert volume.twinfs("mount", volume.name, volume.mount, check=False).returncode == 1
     lines = (workspace / "heard").read_text().splitlines()
     assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == ["mount_failed"]

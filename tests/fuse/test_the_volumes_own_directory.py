@@ -15,6 +15,9 @@ import pytest
 from support.machine import as_other, needs_root, outcome, run, tool
 from support.volume import Volume, wait_until
 
+# What is asked of it does not depend on when the secondary follows.
+one_mode = pytest.mark.parametrize("shared_volume", ["sync"], indirect=True, scope="module")
+
 
 @pytest.fixture(scope="module")
 def ours(shared_volume: Volume) -> Path:
@@ -23,6 +26,7 @@ def ours(shared_volume: Volume) -> Path:
     return shared_volume.mount / ".twinfs"
 
 
+@one_mode
 def test_status_is_the_object_that_the_command_prints(shared_volume: Volume, ours: Path) -> None:
     read = json.loads((ours / "status").read_text())
     printed = shared_volume.status()
@@ -46,6 +50,7 @@ def test_status_follows_what_happens(new_volume) -> None:
     wait_until(lambda: json.loads(status.read_text())["state"] == "clean", 10, "not clean again")
 
 
+@one_mode
 def test_its_size_is_what_can_be_read(ours: Path, tmp_path: Path) -> None:
     for _ in range(20):
         with (ours / "status").open("rb") as file:
@@ -57,6 +62,7 @@ def test_its_size_is_what_can_be_read(ours: Path, tmp_path: Path) -> None:
         assert json.loads((tmp_path / name).read_text())["type"] == "status"
 
 
+@one_mode
 def test_the_directory_looks_like_one(ours: Path) -> None:
     assert os.listdir(ours) == ["status"]
     assert stat.S_IMODE(ours.stat().st_mode) == 0o555
@@ -73,6 +79,7 @@ def test_the_directory_looks_like_one(ours: Path) -> None:
     assert outcome(os.getxattr, ours / "status", "user.x")[0] == "ENODATA"
 
 
+@one_mode
 def test_nothing_that_walks_the_volume_meets_it(shared_volume: Volume, ours: Path, tmp_path: Path) -> None:
     os.stat(ours / "status")  # the kernel knows it by now
     mount = shared_volume.mount
@@ -89,6 +96,7 @@ def test_nothing_that_walks_the_volume_meets_it(shared_volume: Volume, ours: Pat
     assert run("rsync", "-ani", "--delete", f"{tmp_path}/copy/", f"{mount}/").stdout == ""
 
 
+@one_mode
 def test_programs_that_walk_into_it_by_name_find_their_way(ours: Path, tmp_path: Path) -> None:
     assert run("find", ours).stdout.splitlines() == [str(ours), f"{ours}/status"]
     run("cp", "-r", ours, tmp_path / "copy")
@@ -97,6 +105,7 @@ def test_programs_that_walk_into_it_by_name_find_their_way(ours: Path, tmp_path:
     assert done.stdout == f"{ours}/status\n"
 
 
+@one_mode
 @needs_root
 def test_even_root_changes_nothing(shared_volume: Volume, ours: Path) -> None:
     mount, status = shared_volume.mount, ours / "status"
@@ -135,6 +144,7 @@ def test_even_root_changes_nothing(shared_volume: Volume, ours: Path) -> None:
     assert (mount / "dir/file").read_text() == "content"
 
 
+@one_mode
 @needs_root
 def test_others_may_read_it_and_change_nothing(ours: Path) -> None:
     assert json.loads(as_other((ours / "status").read_text))["type"] == "status"
@@ -143,7 +153,8 @@ def test_others_may_read_it_and_change_nothing(ours: Path) -> None:
     assert as_other(lambda: outcome(os.mkdir, ours / "new")[0]) == "EACCES"
 
 
-def test_a_volume_is_emptied_and_filled_with_it_known(volume: Volume) -> None:
+def test_a_volume_is_emptied_and_filled_with_it_known(new_volume) -> None:
+    volume: Volume = new_volume("batched").init().mount_it()
     ours = volume.mount / ".twinfs"
     assert ours.is_dir()
     shutil.copytree("/etc/apt", volume.mount / "x")

@@ -20,7 +20,7 @@ from twinfs.report.severity import severity_of
 
 _log = logging.getLogger(__name__)
 
-_FAREWELL_SECONDS: Final = 5.0
+_FAREWELL_SECONDS: Final = 4.0
 
 
 class Herald:
@@ -63,7 +63,7 @@ class Herald:
         return Counters(dict(self._told), {outbox.name: outbox.failed for outbox in self._outboxes})
 
     def close(self) -> None:
-        """Let what waits go out, for five seconds at most; blocks."""
+        """Let what waits go out, for four seconds at most; blocks."""
         deadline = time.monotonic() + _FAREWELL_SECONDS
         for outbox in self._outboxes:
             outbox.close(max(0.1, deadline - time.monotonic()))
