@@ -17,7 +17,7 @@ from twinfs.daemon.paths import Paths
 from twinfs.daemon.timing import Timing
 from twinfs.errors import ConfigError, UnknownVolumeError, UsageError
 from twinfs.fsio.durable import replace_file
-from twinfs.model import Mode, VolumeConfig
+from twinfs.model import Mode, Role, VolumeConfig
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.+?)`")
@@ -106,6 +106,15 @@ def change_mode(paths: Paths, name: str, timing: Timing) -> str:
     _parse(path, name, after)
     _write(path, after)
     return before
+
+
+def change_place(paths: Paths, name: str, place: Role, path: str) -> None:
+    """Rewrite where a leg is, keeping the file's comments."""
+    load(paths, name)
+    file = paths.config_file(name)
+    after = toml_text.edit(file.read_text(encoding="utf-8"), {place.value: path})
+    _parse(file, name, after)
+    _write(file, after)
 
 
 def restore(paths: Paths, name: str, text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from twinfs.daemon import mounts, rehearsal
+from twinfs.daemon import config, mounts, rehearsal
 from twinfs.daemon.control import ControlServer, outcome_of
 from twinfs.daemon.feed import ProgressFeed
 from twinfs.daemon.groups import first_cause
@@ -28,7 +28,7 @@ from twinfs.daemon.reminders import Reminders
 from twinfs.daemon.request import MountRequest
 from twinfs.daemon.watch import Watch
 from twinfs.errors import BusyError, ControlError, MountError, TwinfsError
-from twinfs.model import ChannelTest, Mode, Progress, VolumeStatus
+from twinfs.model import ChannelTest, Mode, Order, Progress, Role, Survey, VolumeStatus
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +50,16 @@ class Volume(Protocol):
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus: ...
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
+
+    async def recover(
+        self,
+        order: Order,
+        is_dry_run: bool,
+        on_progress: Callable[[Progress], None],
+        save_place: Callable[[Role, str], None],
+    ) -> str | Survey: ...
+
+    async def refresh(self) -> None: ...
 
     async def close(self, on_progress: Callable[[Progress], None] | None = None) -> None: ...
 
@@ -77,14 +87,14 @@ class Supervisor(Generic[V]):
     """Runs one opened volume until it is unmounted and drained."""
 
     def __init__(self, paths: Paths, request: MountRequest, volume: V, serve: Serve[V]) -> None:
-        self._name = request.config.name
         self._paths = paths
+        self._name = request.config.name
         self._request = request
         self._volume = volume
         self._serve = serve
         self._herald = Herald(paths, request.config, self.status)
         reminders = Reminders(paths.reminders_file(self._name), self._herald.tell)
-        self._watch = Watch(request.config, self.status, self._herald, reminders)
+        self._watch = Watch(request.config, self._fresh_status, self._herald, reminders)
         self._control = ControlServer(paths.socket(self._name), self)
         # Not trio's common ones: a disk that hangs may have taken all of those.
         self._own_threads = trio.CapacityLimiter(4)
@@ -134,9 +144,22 @@ class Supervisor(Generic[V]):
 
     async def test_events(self) -> tuple[ChannelTest, ...]:
         """In a thread: a hook may take its time. With what this daemon was started with."""
-        status, counters = self.status(), self._herald.counters()
+        status, counters = await self._fresh_status(), self._herald.counters()
         work = partial(rehearsal.rehearse, self._paths, self._request.config, status, counters)
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._own_threads)
+
+    async def refresh(self) -> None:
+        await self._volume.refresh()
+
+    async def _fresh_status(self) -> VolumeStatus:
+        await self.refresh()
+        return self.status()
+
+    async def recover(
+        self, order: Order, is_dry_run: bool, on_progress: Callable[[Progress], None]
+    ) -> str | Survey:
+        save = partial(config.change_place, self._paths, self._name)
+        return await self._volume.recover(order, is_dry_run, on_progress, save)
 
     async def _live(self, on_ready: Callable[[], None]) -> None:
         """Everything between mount and unmount."""

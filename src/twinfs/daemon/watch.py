@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -37,7 +37,7 @@ class Watch:
     def __init__(
         self,
         config: VolumeConfig,
-        status: Callable[[], VolumeStatus],
+        status: Callable[[], Awaitable[VolumeStatus]],
         herald: Herald,
         reminders: Reminders,
     ) -> None:
@@ -63,14 +63,14 @@ class Watch:
 
     async def _remind(self) -> None:
         while True:
-            if (status := self._status_now()) is not None:
+            if (status := await self._status_now()) is not None:
                 self._reminders.look(status)
             await trio.sleep(_LOOK_SECONDS)
 
     async def _keep_written(self) -> None:
         while True:
             self._woken = trio.Event()
-            if (status := self._status_now()) is not None:
+            if (status := await self._status_now()) is not None:
                 await self._write(status)
             with trio.move_on_after(_WRITE_SECONDS):
                 await self._woken.wait()
@@ -84,9 +84,9 @@ class Watch:
     def _wake(self) -> None:
         self._woken.set()
 
-    def _status_now(self) -> VolumeStatus | None:
+    async def _status_now(self) -> VolumeStatus | None:
         try:
-            return self._status()
+            return await self._status()
         except (OSError, TwinfsError) as error:
             # A disk that does not say how much is free. The volume has its own events about that.
             _log.info("volume %s: its state is not known: %s", self._volume, error)

@@ -61,7 +61,8 @@ async def serve(
 def _own_directory(volume: Volume, mountpoint: str) -> NamedDirectory:
     """The volume's `.twinfs/`, which has what each subtree's provider gives."""
 
-    def status() -> bytes:
+    async def status() -> bytes:
+        await volume.refresh()
         now = volume.status(pid=os.getpid(), mountpoint=mountpoint)
         return json_lines.line(json_lines.status_dict(now)).encode() + b"\n"
 

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,7 +77,7 @@ class VirtualLink(VirtualObject):
 class NamedDirectory(VirtualDirectory):
     """A directory of fixed names, each with the function that finds what stands there now."""
 
-    def __init__(self, children: Mapping[bytes, Callable[[], VirtualObject]]) -> None:
+    def __init__(self, children: Mapping[bytes, Callable[[], Awaitable[VirtualObject]]]) -> None:
         self._children = children
         self._facts = Facts(stat.S_IFDIR | 0o555, 0, time.time_ns(), os.geteuid(), os.getegid())
 
@@ -86,10 +86,10 @@ class NamedDirectory(VirtualDirectory):
 
     async def find(self, name: bytes) -> VirtualObject | None:
         child = self._children.get(name)
-        return None if child is None else child()
+        return None if child is None else await child()
 
     async def entries(self) -> Sequence[tuple[bytes, VirtualObject]]:
-        return [(name, child()) for name, child in self._children.items()]
+        return [(name, await child()) for name, child in self._children.items()]
 
 
 class TextFile(VirtualFile):
@@ -112,19 +112,20 @@ class Snapshots:
     """A text that changes, as a file that is replaced: at most once a second, so that whoever looks at it
     and then opens it finds the same."""
 
-    def __init__(self, text: Callable[[], bytes], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, text: Callable[[], Awaitable[bytes]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._text = text
         self._clock = clock
         self._taken = float("-inf")
         self._last = TextFile(b"")
 
-    def __call__(self) -> TextFile:
-        now = self._clock()
-        if now - self._taken >= _SNAPSHOT_SECONDS:
-            content = self._text()
+    async def __call__(self) -> TextFile:
+        if self._clock() - self._taken >= _SNAPSHOT_SECONDS:
+            content = await self._text()
             if content != self._last.content:
                 self._last = TextFile(content)
-            self._taken = now
+            self._taken = self._clock()
         return self._last
 
 

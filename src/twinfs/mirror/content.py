@@ -15,7 +15,9 @@ import trio
 from twinfs.fsio.metadata import child_path, fd_path
 from twinfs.journal.ranges import Ranges
 from twinfs.mirror.core import Core
+from twinfs.mirror.failures import PRIMARY_FAILURES
 from twinfs.mirror.lane import Lane
+from twinfs.mirror.mend import Mender
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.openfile import OpenFile
 from twinfs.mirror.stale import StaleMark
@@ -33,6 +35,7 @@ class Content:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._primary_lane = Lane("primary-data")
+        self.mender = Mender(core)
         self.on_mode_changed: Callable[[Node], None] = lambda node: None
 
     async def open(self, node: Node, flags: int, *, is_privileged: bool = False) -> None:
@@ -88,8 +91,19 @@ class Content:
             self._core.close_on_secondary(file)
 
     async def read(self, node: Node, offset: int, size: int) -> bytes | memoryview:
-        """At most `size` bytes; fewer only at the end of the file."""
-        file = self._file(node)
+        """At most `size` bytes; fewer only at the end of the file. What the primary cannot read, the
+        secondary answers, if it is in sync for this object."""
+        try:
+            return await self._read_primary(self._file(node), offset, size)
+        except OSError as error:
+            if error.errno not in PRIMARY_FAILURES:
+                raise
+            data = await self.mender.read(node, offset, size)
+            if data is None:
+                raise
+            return data
+
+    async def _read_primary(self, file: OpenFile, offset: int, size: int) -> bytes | memoryview:
         fd = file.read_fd if file.read_fd >= 0 else file.write_fd
         buffer = bytearray(size)
         try:
@@ -107,6 +121,9 @@ class Content:
     def _file(self, node: Node) -> OpenFile:
         if node.file is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if node.file.fd < 0:
+            # It went with a primary that failed.
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         return node.file
 
     async def write(self, node: Node, offset: int, data: bytes, *, is_privileged: bool = False) -> int:
@@ -151,6 +168,7 @@ class Content:
             try:
                 written = await self._write_primary(file, offset, data)
             except BaseException:
+                mark.is_ahead = not mark.is_behind
                 mark.is_behind = True
                 with trio.CancelScope(shield=True):
                     await self._core.second_result(second, mark)
@@ -288,6 +306,26 @@ class Content:
             await attachment.call(partial(_flush_and_close, os.fsync, fd))
         except OSError as error:
             core.secondary_failed(error)
+
+    def open_anew(self) -> list[int]:
+        """The primary is another leg now: open there what is open. What is not there any more is lost to
+        who has it open. Returns the old descriptors, which calls on their way may still be using."""
+        old: list[int] = []
+        for node in self._core.nodes.open_files():
+            file = node.file
+            if file is None:
+                continue
+            old += {file.read_fd, file.write_fd} - {-1}
+            is_reading, is_writing = file.read_fd >= 0, file.write_fd >= 0
+            file.read_fd = file.write_fd = -1
+            with contextlib.suppress(OSError):
+                if is_writing:
+                    self._open_for_writing(node, file)
+                elif is_reading:
+                    file.read_fd = os.open(self._path(node), os.O_RDONLY | os.O_CLOEXEC)
+        self._primary_lane.close()
+        self._primary_lane = Lane("primary-data")
+        return old
 
     def close(self) -> None:
         self._primary_lane.close()

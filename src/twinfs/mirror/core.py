@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, TypeVar
 
+import msgspec
 import trio
 
 from twinfs.fsio.syscalls import syncfs
@@ -46,7 +47,7 @@ from twinfs.model import Mode
 _T = TypeVar("_T")
 
 _COMPARISON_PATIENCE_SECONDS: Final = 5.0
-_CLOCK_SLACK_NS: Final = 5_000_000_000
+CLOCK_SLACK_NS: Final = 5_000_000_000
 _COMPARED_SINGLY: Final = 256
 _MOST_UNPROVEN: Final = 100_000
 
@@ -213,23 +214,21 @@ class Core:
     def _compares_follow(self, number: int, change: Rename) -> None:
         for known, record in list(self.compares.items()):
             if known < number and known != self.comparing:
-                self.compares[known] = Compare(
-                    renamed(record.path, change), record.distrust_ns, record.changed_ns
-                )
+                self.compares[known] = msgspec.structs.replace(record, path=renamed(record.path, change))
 
     def _drop_before(self, number: int) -> None:
         while self.pending and self.pending[0].number < number:
             self.pending.popleft()
 
-    def compare_later(self, path: bytes, distrust_ns: int = 0) -> None:
+    def compare_later(self, path: bytes, distrust_ns: int = 0, *, is_keeping: bool = False) -> None:
         """Put "compare everything below `path`" into the log."""
         if any(
-            number != self.comparing and _is_below(path, known.path)
+            number != self.comparing and _is_below(path, known.path) and known.is_keeping >= is_keeping
             for number, known in list(self.compares.items())
         ):
             return  # the one that is running may have passed the path already
         number = self.log.next_number()
-        record = Compare(path, distrust_ns, self.distrusted_since_ns)
+        record = Compare(path, distrust_ns, self.distrusted_since_ns, is_keeping)
         self.is_durable = False
         if self._asked.issuperset(list(self.compares)):
             self._asked.add(number)
@@ -254,7 +253,7 @@ class Core:
     @property
     def distrusted_since_ns(self) -> int:
         """What was written since may not have reached the disk."""
-        return max(1, self.durable_ns - _CLOCK_SLACK_NS)
+        return max(1, self.durable_ns - CLOCK_SLACK_NS)
 
     def on_secondary_now(self, *paths: bytes) -> None:
         """What is pending no more although it may be in the secondary's page cache only."""
@@ -269,10 +268,31 @@ class Core:
             return
         self.is_secondary_up = False
         self._give_up_attachment()
-        unproven, self._unproven = self._unproven, {}
-        for path in unproven if len(unproven) <= _COMPARED_SINGLY else (b"",):
+        for path in self._take_unproven():
             self.compare_later(path, self.distrusted_since_ns)
         self.on_secondary_error(error)
+
+    def _take_unproven(self) -> Iterable[bytes]:
+        unproven, self._unproven = self._unproven, {}
+        return unproven if len(unproven) <= _COMPARED_SINGLY else (b"",)
+
+    def let_go_of_secondary(self) -> None:
+        """On purpose; what changes from now on waits."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        for path in self._take_unproven():
+            self.compare_later(path, self.distrusted_since_ns)
+
+    def secondary_replaced(self) -> None:
+        """Another disk is to take its place: it has nothing of what this one has."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        self._unproven = {}
+        self.compare_later(b"")
+
+    def secondary_missing(self) -> None:
+        """From the start: nobody waits for it, and nothing was written to it."""
+        self.is_secondary_up = False
 
     def attach(self, root_fd: int) -> None:
         """The secondary is back, perhaps as another mount; all that was given up has come back."""
@@ -300,6 +320,20 @@ class Core:
         self.given_up.append(old)
         self.attachment = Attachment(-1, self.log)
         self.applier.take_over(old.applier)
+
+    def stand_on(self, root_fd: int, compares: dict[int, Compare]) -> None:
+        """The secondary is the primary from now on, alone, and its tree is the truth; the log has been begun
+        anew with `compares`."""
+        self._give_up_attachment()
+        self.attachment.end()
+        self.attachment = Attachment(-1, self.log)
+        self.is_secondary_up = False
+        self.pending.clear()
+        self._unproven = {}
+        for node in list(self.stale.values()):
+            self.unmark(node)
+        self.compares = compares
+        self.primary_fd = root_fd
 
     def has_come_back(self) -> bool:
         """Whether no thread is waiting any more for a disk that was given up."""
@@ -333,6 +367,7 @@ class Core:
         is_behind = is_suspect or not self.is_mirroring_now or node.ident in self.copying
         if mark is not None:
             mark.is_behind = mark.is_behind or is_behind
+            mark.is_ahead = mark.is_ahead and not is_behind
             mark.is_touched = True
             mark.end_bytes = max(mark.end_bytes, content_end)
             if start == end or mark.ranges.covers(start, end):
@@ -412,7 +447,7 @@ class Core:
 
     def fell_behind(self, mark: StaleMark, error: OSError) -> None:
         """The secondary could not follow for one object: it is copied later."""
-        mark.is_behind = True
+        mark.is_behind, mark.is_ahead = True, False
         if is_leg_failure(error):
             self.secondary_failed(error)
 

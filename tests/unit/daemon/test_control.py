@@ -29,6 +29,9 @@ class Service:
     def status(self):
         return self.volume.status(pid=os.getpid(), mountpoint="/mnt")
 
+    async def refresh(self):
+        await self.volume.refresh()
+
     async def sync(self, on_progress):
         await self.volume.sync(on_progress)
 

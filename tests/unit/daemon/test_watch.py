@@ -34,7 +34,7 @@ class Scene:
     def watch(self):
         return Watch(self.config, self.now, self.herald, self)
 
-    def now(self):
+    async def now(self):
         if isinstance(self.status, Exception):
             raise self.status
         return self.status

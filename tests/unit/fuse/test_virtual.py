@@ -69,7 +69,11 @@ def test_an_object_of_another_kind_is_refused_as_the_kernel_would():
 
 async def test_a_directory_finds_its_names_and_no_others():
     file = TextFile(b"x")
-    directory = NamedDirectory({b"status": lambda: file})
+
+    async def found():
+        return file
+
+    directory = NamedDirectory({b"status": found})
     assert await directory.find(b"status") is file
     assert await directory.find(b"label.json") is None
     assert await directory.entries() == [(b"status", file)]
@@ -82,22 +86,26 @@ async def test_a_text_is_read_in_pieces():
     assert [await file.read(0, 4), await file.read(8, 100), await file.read(50, 1)] == [b"0123", b"89", b""]
 
 
-def test_a_changed_text_is_another_file_and_an_equal_one_is_the_same():
+async def test_a_changed_text_is_another_file_and_an_equal_one_is_the_same():
     clock, texts = Clock(), iter((b"one", b"one", b"two"))
-    snapshots = Snapshots(lambda: next(texts), clock)
-    first = snapshots()
-    assert snapshots() is first  # within a second it is not even asked for
+
+    async def text():
+        return next(texts)
+
+    snapshots = Snapshots(text, clock)
+    first = await snapshots()
+    assert await snapshots() is first  # within a second it is not even asked for
     clock.now = 1.0
-    assert snapshots() is first
+    assert await snapshots() is first
     clock.now = 2.0
-    second = snapshots()
+    second = await snapshots()
     assert (first.content, second.content) == (b"one", b"two")
 
 
-def test_a_text_that_cannot_be_had_is_asked_for_again():
+async def test_a_text_that_cannot_be_had_is_asked_for_again():
     clock, answers = Clock(), iter((OSError(5, "Input/output error"), b"back"))
 
-    def text():
+    async def text():
         answer = next(answers)
         if isinstance(answer, OSError):
             raise answer
@@ -105,5 +113,5 @@ def test_a_text_that_cannot_be_had_is_asked_for_again():
 
     snapshots = Snapshots(text, clock)
     with pytest.raises(OSError, match="Input/output"):
-        snapshots()
-    assert snapshots().content == b"back"
+        await snapshots()
+    assert (await snapshots()).content == b"back"
