@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from twinfs.fsio.copy import read_whole
 from twinfs.fsio.metadata import child_path, fd_path
 from twinfs.journal.ranges import Ranges
 from twinfs.mirror.core import Core
@@ -114,8 +115,8 @@ class Content:
             filled = 0
         if filled < size and offset + filled < os.fstat(fd).st_size:
             # Not all of it is in the page cache: the rest may have to wait for the disk.
-            rest = await trio.to_thread.run_sync(os.pread, fd, size - filled, offset + filled)
-            return bytes(buffer[:filled]) + rest
+            rest = memoryview(buffer)[filled:]
+            filled += await trio.to_thread.run_sync(read_whole, fd, rest, offset + filled)
         return memoryview(buffer)[:filled]
 
     def _file(self, node: Node) -> OpenFile:

@@ -140,5 +140,6 @@ class Upkeep:
 
     def _on_secondary_error(self, error: OSError) -> None:
         self._pair.secondary.parted(self._pair.primary)
+        self.wake()
         message = f"the secondary failed: {error}; changes are kept in the intent log"
         self.on_event("secondary_failed", message)
