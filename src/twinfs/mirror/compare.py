@@ -180,7 +180,7 @@ class Comparer:
             self.quarantine.take(dir_fd, name, path)
             self._applier.forget(path)
             present = None
-        if present is not None and present.st_nlink > 1 and self._is_other_content(wanted, present, trust):
+        if present is not None and present.st_nlink > 1 and self._is_other_content(wanted, present):
             # Its other names keep the content, which writing in place would change for them, too.
             self._unlink(path)
             present = None
@@ -247,8 +247,9 @@ class Comparer:
             if error.errno not in UNEXPECTED:
                 raise  # asked for again at once it would be refused again, without an end
 
-    def _is_other_content(self, wanted: os.stat_result, present: os.stat_result, trust: Trust) -> bool:
-        return stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, trust)
+    def _is_other_content(self, wanted: os.stat_result, present: os.stat_result) -> bool:
+        """Seen to be another file, not only distrusted: that one is read first, and written in place."""
+        return stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, Trust())
 
     def _differs(self, wanted: os.stat_result, present: os.stat_result | None, trust: Trust) -> bool:
         if present is None or wanted.st_size != present.st_size or wanted.st_mtime_ns != present.st_mtime_ns:
