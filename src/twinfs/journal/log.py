@@ -46,6 +46,7 @@ class IntentLog:
         self._volume_id = volume_id
         self._excludes = excludes
         self.session = session
+        self.follows = ""
         self.is_renumbered = False
         self._fd = -1
         self._start_fd = -1
@@ -111,6 +112,7 @@ class IntentLog:
             self._excludes,
             self.session,
             self.is_renumbered,
+            self.follows,
         )
 
     def next_number(self) -> int:

@@ -45,7 +45,7 @@ def restore(
         compare = Compare(b"", since_ns if lost_power else 0, since_ns, is_keeping=True)
         # What it still says may have been done, and done a second time it would undo what came after.
         recovered = Recovered(last_number=recovered.last_number)
-    elif session and left.header.session != session:
+    elif session and session not in (left.header.session, left.header.follows):
         notes.append("the legs were used since with another intent log: comparing everything")
         compare = Compare(b"", since_ns if lost_power else 0, since_ns, is_keeping=True)
         # What it says is pending was about other times: done now, it would undo what was done since.
