@@ -199,6 +199,7 @@ class VolumeConfig:
     delete_excluded: bool = False
     degraded_start: bool = False
     leg_timeout_seconds: float = 20.0
+    log_limit: int = 1_000_000
     on_event: tuple[str, ...] = ()
     mail_to: tuple[str, ...] = ()
     metrics_file: str | None = None

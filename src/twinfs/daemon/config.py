@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -39,6 +39,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     delete_excluded: bool = False
     degraded_start: bool = False
     leg_timeout: str | int | float = "20s"
+    log_limit: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
     on_event: str | tuple[str, ...] = ()
     mail_to: str | tuple[str, ...] = ()
     metrics_file: str | None = None
@@ -183,6 +184,7 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         delete_excluded=read.delete_excluded,
         degraded_start=read.degraded_start,
         leg_timeout_seconds=parse_interval(read.leg_timeout),
+        log_limit=read.log_limit,
         on_event=telling.parse_command(read.on_event),
         mail_to=telling.parse_addresses(read.mail_to),
         metrics_file=read.metrics_file,

@@ -157,8 +157,10 @@ async def _run(
                         nursery.cancel_scope.cancel()
 
                 nursery.start_soon(interrupt)
-                await nursery.start(volume.run)
-                await work()
+                async with trio.open_nursery() as upkeep:
+                    await upkeep.start(volume.run)
+                    await work()
+                    upkeep.cancel_scope.cancel()
                 await volume.close(on_progress)
                 nursery.cancel_scope.cancel()
                 return
