@@ -66,7 +66,9 @@ class Core:
         self.excludes = excludes
         self.mode = mode
         self.nodes = NodeTable(primary_fd)
-        self.attachment = Attachment(secondary_fd, log)
+        self.attachment = Attachment(
+            secondary_fd, 0 if secondary_fd < 0 else os.fstat(secondary_fd).st_dev, log
+        )
         self.given_up: list[Attachment] = []
         """Attachments of a disk that did not answer; calls there may still come back."""
         self.pending: deque[Change] = deque()
@@ -309,10 +311,10 @@ class Core:
         """From the start: nobody waits for it, and nothing was written to it."""
         self.is_secondary_up = False
 
-    def attach(self, root_fd: int) -> None:
+    def attach(self, root_fd: int, device: int) -> None:
         """The secondary is back, perhaps as another mount; all that was given up has come back."""
         absent = self.attachment
-        self.attachment = Attachment(root_fd, self.log)
+        self.attachment = Attachment(root_fd, device, self.log)
         self.applier.take_over(absent.applier)
         absent.end()
         # Before the comparison begins: what changes while it runs has to be known.
@@ -335,7 +337,7 @@ class Core:
                 node.stale.is_behind = True
         old.give_up(fds)
         self.given_up.append(old)
-        self.attachment = Attachment(-1, self.log)
+        self.attachment = Attachment(-1, 0, self.log)
         self.applier.take_over(old.applier)
 
     def stand_on(self, root_fd: int, compares: dict[int, Compare]) -> None:
@@ -343,7 +345,7 @@ class Core:
         anew with `compares`."""
         self._give_up_attachment()
         self.attachment.end()
-        self.attachment = Attachment(-1, self.log)
+        self.attachment = Attachment(-1, 0, self.log)
         self.is_secondary_up = False
         self.pending.clear()
         self._unproven = {}
