@@ -9,10 +9,13 @@ from twinfs.model import Severity
 _ORDINARY: Final = frozenset(("mounted", "unmounted", "mode_changed", "secondary_detached", "replaced"))
 """What somebody asked for, and saw."""
 
-_GOOD_NEWS: Final = frozenset(("secondary_back", "attention_over", "test"))
+_GOOD_NEWS: Final = frozenset(("secondary_back", "attention_over", "log_works", "test"))
 
 _BAD_NEWS: Final = frozenset(
-    ("error", "mount_failed", "primary_failed", "secondary_failed", "secondary_missing", "needs_attention")
+    (
+        *("error", "mount_failed", "log_failed", "needs_attention"),
+        *("primary_failed", "secondary_failed", "secondary_missing"),
+    )
 )
 
 
