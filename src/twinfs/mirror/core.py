@@ -476,6 +476,22 @@ class Core:
         """Whether a status is the node's: a path may lead to another object by the time it is opened."""
         return lambda status: self.nodes.ident_of(status) == node.ident
 
+    async def let_writes_land(self, node: Node) -> None:
+        """Until the next await, no write to the node is on its way: those there are have landed, new ones
+        wait. A write puts the mtime back to what it was before, which must not undo what is set meanwhile."""
+        while (hold := self.holds.get(node.ident)) is not None:
+            await hold.wait()
+        if not _is_in_flight(node):
+            return
+        landed = self.holds[node.ident] = trio.Event()
+        try:
+            while _is_in_flight(node):  # noqa: ASYNC110 - rare, and milliseconds
+                await trio.sleep(0.001)
+        finally:
+            if self.holds.get(node.ident) is landed:
+                del self.holds[node.ident]
+            landed.set()
+
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
         await self.wait_for_comparison()
@@ -558,6 +574,10 @@ class Core:
             or self.applier.touched_after[1]
             or self.copying
         )
+
+
+def _is_in_flight(node: Node) -> bool:
+    return node.stale is not None and node.stale.in_flight > 0
 
 
 def _is_below(path: bytes, directory: bytes) -> bool:
