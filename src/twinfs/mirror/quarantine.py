@@ -28,10 +28,17 @@ class Quarantine:
     def take(self, dir_fd: int, name: bytes, path: bytes) -> None:
         """Move the object at `name` in the open directory, `path` from the root, into quarantine.
 
-        One rename(2): a kill leaves it in the one place or the other. A name that is taken there
-        already gets a number.
+        One rename(2): a kill leaves it in the one place or the other.
         """
-        parent = self._folder
+        target = self.place_for(path)
+        os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
+        self._part_from_other_names(target)
+        self.moved += 1
+
+    def place_for(self, path: bytes) -> bytes:
+        """Where what was at `path` goes, from the leg's root; its directories are made. A name that is taken
+        there already gets a number."""
+        parent, name = self._folder, path.rpartition(b"/")[2]
         self._make(QUARANTINE)
         self._make(parent)
         for part in path.split(b"/")[:-1]:
@@ -43,9 +50,7 @@ class Quarantine:
         while self._exists(target):
             number += 1
             target = parent + b"/" + name[:240] + b".%d" % number
-        os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
-        self._part_from_other_names(target)
-        self.moved += 1
+        return target
 
     def _part_from_other_names(self, path: bytes) -> None:
         """A file in use may have been another name of this one: what it gets from now on is not ours."""
