@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,10 @@ class IntentLog:
         self._fd = -1
         self._last_number = 0
         self._owed: deque[tuple[int, Record]] = deque()
+        self.on_record: Callable[[int, Record], None] = lambda number, record: None
+        """Told of every record, with the log's lock held, by whichever thread wrote it."""
+        self.before_forgetting: Callable[[], None] = lambda: None
+        """Called before the log begins anew: what was recorded is then told by nobody else."""
         # The secondary's thread appends too.
         self._lock = threading.Lock()
 
@@ -52,6 +56,7 @@ class IntentLog:
         `since_ns` is the time up to which both legs were known durable and equal but for `records`;
         None says that this is now.
         """
+        self.before_forgetting()
         with self._lock:
             self._start(records, since_ns or time.time_ns(), is_durable=True)
             self._last_number = max(last_number, self._last_number)
@@ -121,6 +126,7 @@ class IntentLog:
         if written != len(frame):
             os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
+        self.on_record(number, record)
 
     def reset(self) -> None:
         """Forget everything; only while nothing is pending and both legs are durable.
@@ -128,6 +134,7 @@ class IntentLog:
         By a rename, so that a kill leaves the old log or the new. Not fsynced: what a power cut can do
         here costs a comparison.
         """
+        self.before_forgetting()
         with self._lock:
             self._start((), time.time_ns(), is_durable=False)
 
