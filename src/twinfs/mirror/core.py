@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import trio
@@ -45,6 +46,17 @@ _T = TypeVar("_T")
 _COMPARISON_PATIENCE_SECONDS: Final = 5.0
 _CLOCK_SLACK_NS: Final = 5_000_000_000
 
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A name of the primary behind which a scrub put another object, or other metadata, than the kernel
+    knows. `ident` is the number of what stood there, 0 where nobody knew it."""
+
+    parent: int
+    name: bytes
+    ident: int
+
+
 NodeChange = Callable[[], int]
 """Does a change on the primary, returns the node number of the object it was about."""
 
@@ -76,6 +88,7 @@ class Core:
         self.wake: Callable[[], None] = lambda: None
         self._asked: set[int] = set()
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
+        self.on_primary_mended: Callable[[Sequence[Mended]], None] = lambda mended: None
 
     @property
     def is_mirroring_now(self) -> bool:

@@ -170,6 +170,11 @@ class Volume:
         message = f"the secondary failed: {error}; changes are kept in the intent log"
         self.on_event("secondary_failed", message)
 
+    @property
+    def drain_lock(self) -> trio.Lock:
+        """Held by whoever copies to the secondary; hold it to be the only one."""
+        return self._drainer.lock
+
     # Commands
 
     async def sync(self, on_progress: OnProgress | None = None) -> None:
