@@ -1,7 +1,7 @@
 """What goes over a volume's control socket: one JSON object a line, in both directions.
 
-A request is answered by any number of `progress` lines (sync, wait) and one last line: `status`,
-`done` or `error`. The connection may then carry the next request.
+A request is answered by any number of `progress` lines (sync, wait, scrub) and `mismatch` lines (scrub),
+and one last line: `status`, `scrubbed`, `done` or `error`. The connection may then carry the next request.
 """
 
 from __future__ import annotations
@@ -10,7 +10,20 @@ from typing import TypeAlias
 
 import msgspec
 
-from twinfs.model import LegStatus, Mode, Pending, Progress, ScrubSummary, VolumeState, VolumeStatus
+from twinfs.model import (
+    BadLeg,
+    LegStatus,
+    Mismatch,
+    MismatchKind,
+    Mode,
+    Pending,
+    Progress,
+    Role,
+    ScrubRun,
+    ScrubSummary,
+    VolumeState,
+    VolumeStatus,
+)
 from twinfs.report.plain_text import readable
 
 MAX_LINE_BYTES = 1 << 16
@@ -36,7 +49,17 @@ class WaitRequest(msgspec.Struct, tag="wait", tag_field="type", frozen=True):
     """Wait for the daemon to end: `waiting` at once, progress of the drain after the unmount, then `done`."""
 
 
-Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | WaitRequest
+class ScrubRequest(msgspec.Struct, tag="scrub", tag_field="type", frozen=True):
+    """Compare both disks; progress and a `mismatch` for each, then `scrubbed`. A client that goes away
+    interrupts it. `max_rate` is bytes a second of each leg, 0 for no limit."""
+
+    plan: str
+    repair: bool = False
+    prefer: Role | None = None
+    max_rate: float = 0.0
+
+
+Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | WaitRequest | ScrubRequest
 
 
 class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
@@ -94,7 +117,37 @@ class ErrorReply(msgspec.Struct, tag="error", tag_field="type", frozen=True):
     exit_code: int = 1
 
 
-Reply: TypeAlias = StatusReply | ProgressReply | WaitingReply | DoneReply | ErrorReply
+class MismatchReply(msgspec.Struct, tag="mismatch", tag_field="type", frozen=True):
+    """`Mismatch`, field by field."""
+
+    path: str
+    kind: MismatchKind
+    bad_leg: BadLeg
+    repaired: bool
+    detail: str
+
+    def to_mismatch(self) -> Mismatch:
+        return Mismatch(**{field: getattr(self, field) for field in self.__struct_fields__})
+
+    @classmethod
+    def from_mismatch(cls, mismatch: Mismatch) -> MismatchReply:
+        values = {field: getattr(mismatch, field) for field in cls.__struct_fields__}
+        texts = {"path": readable(mismatch.path), "detail": readable(mismatch.detail)}
+        return cls(**(values | texts))
+
+
+class ScrubbedReply(msgspec.Struct, tag="scrubbed", tag_field="type", frozen=True):
+    """The scrub is finished."""
+
+    run: ScrubRun
+
+
+Outcome: TypeAlias = DoneReply | ErrorReply | ScrubbedReply
+"""How a long operation ends."""
+
+Reply: TypeAlias = (
+    StatusReply | ProgressReply | WaitingReply | DoneReply | ErrorReply | MismatchReply | ScrubbedReply
+)
 
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(Request)

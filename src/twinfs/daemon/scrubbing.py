@@ -1,0 +1,147 @@
+"""Scrubs of one open volume: one at a time, on request or by the volume's own clock."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from twinfs.daemon import last_scrub
+from twinfs.daemon.paths import Paths
+from twinfs.daemon.protocol import ScrubRequest
+from twinfs.daemon.scrub_at import seconds_until_next
+from twinfs.errors import ScrubError, TwinfsError
+from twinfs.mirror.progress import OnProgress
+from twinfs.mirror.volume import Volume
+from twinfs.model import Mismatch, Progress, ScrubRun, VolumeConfig, VolumeStatus
+from twinfs.report import human
+from twinfs.scrub.changes import Changes, forget_what_log_names
+from twinfs.scrub.options import Options
+from twinfs.scrub.plan import Plan
+from twinfs.scrub.runs import interrupted_plan
+from twinfs.scrub.scrubber import Scrubber
+from twinfs.scrub.store import FILE_NAME
+
+_log = logging.getLogger(__name__)
+
+_RESUME_AFTER_SECONDS = 60.0
+"""After a start: what people wait for comes first."""
+
+
+def before_open(paths: Paths, config: VolumeConfig) -> None:
+    """Before a volume is opened, and its log begun anew. A store that fails is the scrub's trouble."""
+    try:
+        forget_what_log_names(paths.volume_dir(config.name), config.volume_id)
+    except (TwinfsError, sqlite3.Error, OSError) as error:
+        _log.warning("what is known of the volume's files may be out of date: %s", error)
+
+
+class Scrubs:
+    """Listens to the volume's intent log from now on, and runs scrubs."""
+
+    def __init__(self, paths: Paths, volume: Volume, *, gives_way: bool = True) -> None:
+        self._paths = paths
+        self._volume = volume
+        self._config = volume.config
+        self._gives_way = gives_way
+        self._directory = paths.volume_dir(volume.config.name)
+        core = volume.core
+        self._changes = Changes(self._directory, lambda ident: ident in core.stale or ident in core.copying)
+        core.log.on_record = self._changes.note
+        core.log.before_forgetting = self._flush
+        self._running: trio.CancelScope | None = None
+        self._ended = trio.Event()
+
+    def _flush(self) -> None:
+        """Never the volume's trouble: its log goes on whatever becomes of the store."""
+        try:
+            self._changes.flush()
+        except (TwinfsError, sqlite3.Error, OSError) as error:
+            _log.warning("changes could not be noted for the next scrub: %s", error)
+
+    async def run(
+        self,
+        request: ScrubRequest,
+        on_progress: OnProgress,
+        on_mismatch: Callable[[Mismatch], Awaitable[None]],
+    ) -> ScrubRun:
+        """ScrubError when it cannot run, or one is running."""
+        if self._running is not None:
+            raise ScrubError(f"volume {self._config.name} is being scrubbed already")
+        options = Options(
+            Plan.parse(request.plan), request.repair, request.prefer, request.max_rate, self._gives_way
+        )
+        scope = self._running = trio.CancelScope()
+        self._ended = trio.Event()
+        run: ScrubRun | None = None
+        try:
+            with scope:
+                scrubber = Scrubber(self._volume, self._paths.state_dir, self._changes, options)
+                run = await scrubber.run(on_progress, on_mismatch)
+        except BaseExceptionGroup as group:
+            raise _cause(group) from group
+        except sqlite3.Error as error:
+            raise ScrubError(f"{self._directory / FILE_NAME}: {error}") from error
+        finally:
+            self._running = None
+            self._ended.set()
+        if run is None:
+            raise ScrubError(
+                f"volume {self._config.name} is being unmounted; the next scrub goes on from here"
+            )
+        self._volume.on_event("scrubbed", _in_words(run))
+        return run
+
+    async def stop(self) -> None:
+        """Before the legs are let go."""
+        if self._running is not None:
+            self._running.cancel()
+            await self._ended.wait()
+
+    def with_last(self, status: VolumeStatus) -> VolumeStatus:
+        return last_scrub.with_last(self._paths, self._config, status)
+
+    # By the clock
+
+    async def run_scheduled(self) -> None:
+        """Where `scrub_at` is set: then, and after a start what was interrupted. Until cancelled."""
+        at = self._config.scrub_at
+        if at is None:
+            return
+        plan = await trio.to_thread.run_sync(interrupted_plan, self._directory)
+        if plan is not None:
+            await trio.sleep(_RESUME_AFTER_SECONDS)
+            await self._run_alone(plan)
+        while True:
+            await trio.sleep(seconds_until_next(at))
+            await self._run_alone("full")
+
+    async def _run_alone(self, plan: str) -> None:
+        async def on_mismatch(mismatch: Mismatch) -> None:
+            message = f"{mismatch.path}: {mismatch.kind} ({mismatch.detail}), bad leg: {mismatch.bad_leg}"
+            self._volume.on_event("mismatch", message)
+
+        def on_progress(progress: Progress) -> None:
+            """Nobody watches."""
+
+        try:
+            await self.run(ScrubRequest(plan), on_progress, on_mismatch)
+        except TwinfsError as error:
+            self._volume.on_event("scrub_failed", str(error))
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure: trio groups them."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _in_words(run: ScrubRun) -> str:
+    found = "both legs are equal"
+    if run.mismatches:
+        found = f"{run.mismatches} mismatched, {run.repaired} of them repaired"
+    return f"{run.plan}: {human.count(run.files, 'file')}, {human.size(run.bytes)} read: {found}"
