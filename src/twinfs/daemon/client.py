@@ -9,9 +9,17 @@ import msgspec
 
 from twinfs.daemon import protocol, unix_socket
 from twinfs.daemon.paths import Paths
-from twinfs.daemon.protocol import DoneReply, ErrorReply, ProgressReply, Reply, Request, StatusReply
+from twinfs.daemon.protocol import (
+    DoneReply,
+    ErrorReply,
+    ProgressReply,
+    RecoveredReply,
+    Reply,
+    Request,
+    StatusReply,
+)
 from twinfs.errors import ControlError, NotMountedError
-from twinfs.model import Mismatch, Progress, ScrubRun, VolumeStatus
+from twinfs.model import Mismatch, Order, Progress, ScrubRun, Survey, VolumeStatus
 
 _PATIENCE_SECONDS = 15.0
 
@@ -86,6 +94,16 @@ class ControlClient:
                     return run
                 case _:
                     raise ControlError(f"volume {self._name}: unexpected answer to scrub: {reply}")
+
+    def recover(
+        self, order: Order, *, is_dry_run: bool, on_progress: Callable[[Progress], None]
+    ) -> str | Survey:
+        """What to tell the user, or what it would do. RemoteError: what kept the daemon from it."""
+        self._send(protocol.RecoverRequest(order, is_dry_run))
+        while not isinstance(reply := self._receive(on_silence=lambda: None), RecoveredReply):
+            if isinstance(reply, ProgressReply):
+                on_progress(reply.to_progress())
+        return reply.message if reply.survey is None else reply.survey
 
     def wait_for_end(self, on_silence: Callable[[], None]) -> Iterator[Progress]:
         """Ask to be told of the daemon's end. The request is noted when this returns; iterate afterwards.

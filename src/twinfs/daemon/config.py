@@ -18,7 +18,7 @@ from twinfs.daemon.scrub_at import parse_scrub_at
 from twinfs.daemon.timing import Timing
 from twinfs.errors import ConfigError, UnknownVolumeError, UsageError
 from twinfs.fsio.durable import replace_file
-from twinfs.model import Mode, VolumeConfig
+from twinfs.model import Mode, Role, VolumeConfig
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.+?)`")
@@ -41,6 +41,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     degraded_start: bool = False
     scrub_at: str | None = None
     scrub_max_age: str | None = None
+    leg_timeout: str | int | float = "20s"
 
 
 def check_name(name: str) -> str:
@@ -105,6 +106,15 @@ def change_mode(paths: Paths, name: str, timing: Timing) -> str:
     _parse(path, name, after)
     _write(path, after)
     return before
+
+
+def change_place(paths: Paths, name: str, place: Role, path: str) -> None:
+    """Rewrite where a leg is, keeping the file's comments."""
+    load(paths, name)
+    file = paths.config_file(name)
+    after = toml_text.edit(file.read_text(encoding="utf-8"), {place.value: path})
+    _parse(file, name, after)
+    _write(file, after)
 
 
 def restore(paths: Paths, name: str, text: str) -> None:
@@ -172,6 +182,7 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         degraded_start=read.degraded_start,
         scrub_at=None if read.scrub_at is None else parse_scrub_at(read.scrub_at),
         scrub_max_age_seconds=None if read.scrub_max_age is None else parse_age(read.scrub_max_age),
+        leg_timeout_seconds=parse_interval(read.leg_timeout),
     )
 
 

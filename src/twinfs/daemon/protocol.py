@@ -16,11 +16,13 @@ from twinfs.model import (
     Mismatch,
     MismatchKind,
     Mode,
+    Order,
     Pending,
     Progress,
     Role,
     ScrubRun,
     ScrubSummary,
+    Survey,
     VolumeState,
     VolumeStatus,
 )
@@ -45,6 +47,13 @@ class SetModeRequest(msgspec.Struct, tag="set_mode", tag_field="type", frozen=Tr
     at: str | None = None
 
 
+class RecoverRequest(msgspec.Struct, tag="recover", tag_field="type", frozen=True):
+    """One of the ways back; progress, then `recovered`. With `is_dry_run` only what it would do."""
+
+    order: Order
+    is_dry_run: bool = False
+
+
 class WaitRequest(msgspec.Struct, tag="wait", tag_field="type", frozen=True):
     """Wait for the daemon to end: `waiting` at once, progress of the drain after the unmount, then `done`."""
 
@@ -59,7 +68,9 @@ class ScrubRequest(msgspec.Struct, tag="scrub", tag_field="type", frozen=True):
     max_rate: float = 0.0
 
 
-Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | WaitRequest | ScrubRequest
+Request: TypeAlias = (
+    StatusRequest | SyncRequest | SetModeRequest | RecoverRequest | WaitRequest | ScrubRequest
+)
 
 
 class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
@@ -74,6 +85,7 @@ class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
     pending: Pending
     last_scrub: ScrubSummary | None
     action: str | None
+    unreached: tuple[str, ...] = ()
 
     def to_status(self) -> VolumeStatus:
         return VolumeStatus(**{field: getattr(self, field) for field in self.__struct_fields__})
@@ -110,6 +122,13 @@ class DoneReply(msgspec.Struct, tag="done", tag_field="type", frozen=True):
     """The request is fulfilled."""
 
 
+class RecoveredReply(msgspec.Struct, tag="recovered", tag_field="type", frozen=True):
+    """A recovery is done, or what it would do: one of them is set."""
+
+    message: str = ""
+    survey: Survey | None = None
+
+
 class ErrorReply(msgspec.Struct, tag="error", tag_field="type", frozen=True):
     """The request failed; the text is for people, the code for the command's exit."""
 
@@ -142,11 +161,18 @@ class ScrubbedReply(msgspec.Struct, tag="scrubbed", tag_field="type", frozen=Tru
     run: ScrubRun
 
 
-Outcome: TypeAlias = DoneReply | ErrorReply | ScrubbedReply
+Outcome: TypeAlias = DoneReply | RecoveredReply | ErrorReply | ScrubbedReply
 """How a long operation ends."""
 
 Reply: TypeAlias = (
-    StatusReply | ProgressReply | WaitingReply | DoneReply | ErrorReply | MismatchReply | ScrubbedReply
+    StatusReply
+    | ProgressReply
+    | WaitingReply
+    | DoneReply
+    | RecoveredReply
+    | ErrorReply
+    | MismatchReply
+    | ScrubbedReply
 )
 
 _encoder = msgspec.json.Encoder()

@@ -38,6 +38,20 @@ def before_open(paths: Paths, config: VolumeConfig) -> None:
         _log.warning("what is known of the volume's files may be out of date: %s", error)
 
 
+def open_volume(
+    paths: Paths,
+    config: VolumeConfig,
+    *,
+    degraded: bool = False,
+    is_forced: bool = False,
+    gives_way: bool = True,
+) -> tuple[Volume, Scrubs]:
+    """As Volume.open, with somebody who notes for the next scrub what the volume changes."""
+    before_open(paths, config)
+    volume = Volume.open(config, paths.state_dir, degraded=degraded, is_forced=is_forced)
+    return volume, Scrubs(paths, volume, gives_way=gives_way)
+
+
 class Scrubs:
     """Listens to the volume's intent log from now on, and runs scrubs."""
 

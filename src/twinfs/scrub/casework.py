@@ -168,9 +168,9 @@ class Casework:
 
         await trio.to_thread.run_sync(change)
 
-    def _known(self, path: bytes) -> Known | None:
+    def _known(self, path: bytes, ident: int) -> Known | None:
         row = self._objects.at(path)
         if row is None or (row.known.view is None and row.known.content is None):
             return None
         # What the store has not heard of yet makes what it knows worthless.
-        return None if self._changes.has_changed(row.ident) else row.known
+        return None if self._changes.has_changed(ident or row.ident) else row.known

@@ -47,14 +47,14 @@ class Examined:
 
 
 class Examiner:
-    """Looks at one path at a time. `known` says what is known of a path, None where nothing is; `was_linked`
-    whether two names were one file."""
+    """Looks at one path at a time. `known` says what is known of a path and the object that the primary has
+    there (0 for none), None where nothing is; `was_linked` whether two names were one file."""
 
     def __init__(
         self,
         core: Core,
         methods: tuple[ReadMethod, ReadMethod],
-        known: Callable[[bytes], Known | None],
+        known: Callable[[bytes, int], Known | None],
         was_linked: Callable[[bytes, bytes], bool | None],
     ) -> None:
         self._core = core
@@ -82,7 +82,8 @@ class Examiner:
         sides = await self._sides(path, looks)
         if sides is None:
             return Answer.PENDING
-        verdict = judge(*sides, self._known(path))
+        ident = 0 if looks[0] is None else self._core.nodes.ident_of(looks[0].status)
+        verdict = judge(*sides, self._known(path, ident))
         return Answer.EQUAL if verdict is None else Examined(suspicion, verdict, looks, sides)
 
     @staticmethod
@@ -176,7 +177,10 @@ class Examiner:
             return Side(found.view), True
         work = partial(hash_file, self.roots[index], path, self._methods[index])
         try:
-            hashed: Hashed = await trio.to_thread.run_sync(work, limiter=_limiter())
+            if index == 0:
+                hashed: Hashed = await trio.to_thread.run_sync(work, limiter=_limiter())
+            else:
+                hashed = await self._core.attachment.call(work)
         except (FileNotFoundError, NotADirectoryError):
             return Side(found.view), False
         except OSError as error:

@@ -65,7 +65,7 @@ class Repairer:
             self._names(path),
         )
         try:
-            await trio.to_thread.run_sync(mend.prepare)
+            await self._on_leg(bad, mend.prepare)
             async with self._drain_lock:
                 if bad is BadLeg.PRIMARY:
                     await self._place_on_primary(mend, found.looks)
@@ -75,8 +75,15 @@ class Repairer:
             raise NotRepairedError(str(error)) from error
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(mend.abandon)
+                await self._on_leg(bad, mend.abandon)
         return await self._finish(mend)
+
+    async def _on_leg(self, leg: BadLeg, call: Callable[[], None]) -> None:
+        """In a thread, and on the secondary in one that can be given up when the disk hangs."""
+        if leg is BadLeg.SECONDARY:
+            await self._core.attachment.call(call)
+        else:
+            await trio.to_thread.run_sync(call)
 
     async def _finish(self, mend: Mend) -> bool:
         if mend.bad is BadLeg.SECONDARY:
@@ -93,7 +100,7 @@ class Repairer:
             # No await from the check above: whoever writes from now on waits, nobody is writing.
             core.holds[node.ident] = released
             if node.file is not None:
-                node.file.close_secondary()
+                core.close_on_secondary(node.file)
         number = core.names_number
 
         def place() -> None:

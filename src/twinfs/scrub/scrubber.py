@@ -130,14 +130,17 @@ class Scrubber:
 
     async def _watch(self, reader: Reader) -> None:
         """This thread serves people: what it uses of the processor tells how busy they are."""
-        if not self._options.gives_way:
-            return
+        core, legs = self._core, (self._core.primary_fd, self._core.applier.root_fd)
         was_busy = False
         while True:
             before = time.thread_time()
             await trio.sleep(_WATCH_SECONDS)
+            if not core.is_secondary_up or legs != (core.primary_fd, core.applier.root_fd):
+                raise ScrubError(
+                    "a leg failed, or the legs changed their roles; scrub again when both are there"
+                )
             is_busy = (time.thread_time() - before) / _WATCH_SECONDS > _BUSY_SHARE
-            if is_busy != was_busy:
+            if self._options.gives_way and is_busy != was_busy:
                 was_busy = is_busy
                 await reader.give_way(is_busy)
 
