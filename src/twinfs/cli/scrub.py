@@ -14,6 +14,7 @@ from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import result, say
 from twinfs.daemon import config
 from twinfs.daemon.client import ControlClient
+from twinfs.daemon.durations import parse_age
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import ScrubRequest
 from twinfs.errors import NotMountedError, ScrubError, TwinfsError, UsageError
@@ -44,6 +45,10 @@ def scrub(
     max_rate: Annotated[
         str | None, Parameter(help="At most so much a second of each disk, such as 50M.")
     ] = None,
+    if_due: Annotated[
+        str | None,
+        Parameter(help="Only when the last one is as old as this, such as 3w, or was interrupted."),
+    ] = None,
     json: Json = False,
     report: Annotated[Path | None, Parameter(help="Write a page of HTML with the history.")] = None,
     paths: InjectedPaths,
@@ -70,6 +75,9 @@ def scrub(
         raise UsageError("--prefer says how to repair; give --repair as well")
     request = ScrubRequest(_checked(plan), repair, prefer, 0.0 if max_rate is None else parse_rate(max_rate))
     volume = config.load(paths, name)
+    if if_due is not None and not _is_due(paths, volume, if_due):
+        say(f"volume {name}: the last scrub is not as old as {if_due}")
+        return 0
     try:
         run = _run(paths, volume, request, lambda found: result(_line(found, is_json=json)))
         if report is not None:
@@ -92,6 +100,12 @@ def _checked(plan: str) -> str:
     from twinfs.scrub.plan import Plan
 
     return Plan.parse(plan).text
+
+
+def _is_due(paths: Paths, volume: VolumeConfig, age: str) -> bool:
+    from twinfs.daemon.last_scrub import is_due
+
+    return is_due(paths, volume, parse_age(age))
 
 
 def parse_rate(text: str) -> float:

@@ -36,6 +36,9 @@ class Service:
     def status(self):
         return self._volume.status(pid=1, mountpoint="/mnt")
 
+    async def refresh(self):
+        """It has no disk to ask."""
+
     async def scrub(self, request, on_progress, on_mismatch):
         self.request = request
         self.begun.set()
