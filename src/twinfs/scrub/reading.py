@@ -1,6 +1,7 @@
 """The contents of both legs' files, read from the disks at the same time and compared.
 
-While one batch is compared and hashed, both legs read the next ones. As long as the legs are equal one hash
+While one batch is compared and hashed, both legs read the next ones: batches of small files several at a
+time, the batches of one large file one after the other. As long as the legs are equal one hash
 stands for both: what differs is only said to differ, and looked at again by whoever can tell why. Small
 files share a batch, large ones take several. Memory: `_SLOTS` batches for each leg.
 """
@@ -25,7 +26,9 @@ from twinfs.scrub.todo import Item
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
 _BATCH_FILES: Final = 64
-_SLOTS: Final = 3
+_SLOTS: Final = 6
+_READERS: Final = 3
+"""Of each leg: small files cost the disk a wait each, and several can wait at once."""
 
 _memcmp: Final = ctypes.CDLL(None).memcmp
 _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -73,37 +76,43 @@ class _File:
 
 
 class PairReader:
-    """Both legs' reading threads. `pace` is called with the bytes of each batch before it is read: it may
-    wait there."""
+    """Both legs' reading threads, in pairs. `pace` is called with the bytes of each batch before it is read:
+    it may wait there."""
 
     def __init__(
         self, roots: tuple[int, int], methods: tuple[ReadMethod, ReadMethod], pace: Callable[[int], None]
     ) -> None:
-        self._readers = (
-            LegReader(roots[0], methods[0], "scrub-primary"),
-            LegReader(roots[1], methods[1], "scrub-secondary"),
-        )
+        self._readers = [
+            (
+                LegReader(roots[0], methods[0], f"scrub-primary-{number}"),
+                LegReader(roots[1], methods[1], f"scrub-secondary-{number}"),
+            )
+            for number in range(_READERS)
+        ]
         self._pace = pace
         self._slots = [_Slot() for _ in range(_SLOTS)]
         self._file = _File()
 
     def run(self, items: Iterable[Item]) -> Iterator[PairRead]:
         """What became of each item, in order."""
-        flying: deque[tuple[list[Part], _Slot]] = deque()
+        flying: deque[tuple[list[Part], _Slot, tuple[LegReader, LegReader]]] = deque()
         batches = _batches(items)
-        number = 0
+        number = chosen = 0
         while True:
             while len(flying) < _SLOTS and (parts := next(batches, None)) is not None:
                 self._pace(sum(part.length for part in parts))
                 slot = self._slots[number % _SLOTS]
                 number += 1
-                for reader, memory in zip(self._readers, slot.memory, strict=True):
+                if parts[0].is_first:
+                    chosen += 1  # the rest of a large file goes to who has it open
+                readers = self._readers[chosen % _READERS]
+                for reader, memory in zip(readers, slot.memory, strict=True):
                     reader.submit(parts, memory)
-                flying.append((parts, slot))
+                flying.append((parts, slot, readers))
             if not flying:
                 return
-            parts, slot = flying.popleft()
-            primary, secondary = (reader.results.get() for reader in self._readers)
+            parts, slot, readers = flying.popleft()
+            primary, secondary = (reader.results.get() for reader in readers)
             for part, *reads in zip(parts, primary, secondary, strict=True):
                 if (done := self._take(part, slot, reads[0], reads[1])) is not None:
                     yield done
@@ -149,8 +158,9 @@ class PairReader:
         return PairRead(item, outcome, content, size, mtime_ns, part.begun_ns)
 
     def close(self) -> None:
-        for reader in self._readers:
-            reader.close()
+        for readers in self._readers:
+            for reader in readers:
+                reader.close()
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Part]]:
