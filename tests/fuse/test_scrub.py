@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -438,3 +438,22 @@ def test_it_reads_the_disk_and_not_the_page_cache(new_volume, new_disk):
     found, _ = scrub(volume, "--repair", expect=1)
     assert judged(found) == {"file": ("content", "secondary")}
     scrub(volume, expect=0)
+
+
+def test_what_was_written_and_never_scrubbed_is_judged_by_its_record(new_volume):
+    volume = new_volume("sync").init().mount_it()
+    (volume.mount / "file").write_bytes(b"written and left alone" * 100)
+
+    def is_recorded() -> bool:
+        path = volume.state / "scrub.db"
+        if not path.exists():
+            return False
+        with closing(sqlite3.connect(path)) as db, suppress(sqlite3.OperationalError):  # it is just made
+            return bool(db.execute("SELECT count(*) FROM object WHERE content IS NOT NULL").fetchone()[0])
+        return False
+
+    wait_until(is_recorded, 30, "nothing was recorded")
+    flip(volume.secondary / "file", 77)
+    found, _ = scrub(volume, "--repair", expect=1)
+    assert judged(found) == {"file": ("content", "secondary")}
+    volume.assert_legs_equal()

@@ -20,12 +20,14 @@ from twinfs.report import human
 from twinfs.scrub.changes import Changes, forget_what_log_names
 from twinfs.scrub.options import Options
 from twinfs.scrub.plan import Plan
+from twinfs.scrub.recorder import Recorder
 from twinfs.scrub.runs import interrupted_plan
 from twinfs.scrub.scrubber import Scrubber
 from twinfs.scrub.store import FILE_NAME
 
 _log = logging.getLogger(__name__)
 
+_RETRY_SECONDS = 60.0
 _RESUME_AFTER_SECONDS = 60.0
 """After a start: what people wait for comes first."""
 
@@ -63,6 +65,8 @@ class Scrubs:
         self._directory = paths.volume_dir(volume.config.name)
         core = volume.core
         self._changes = Changes(self._directory, lambda ident: ident in core.stale or ident in core.copying)
+        self._recorder = Recorder(core, self._directory, self._changes)
+        self._changes.on_cleared = self._recorder.cleared
         core.log.on_record = self._changes.note
         core.log.before_forgetting = self._flush
         self._running: trio.CancelScope | None = None
@@ -119,8 +123,23 @@ class Scrubs:
 
     # By the clock
 
-    async def run_scheduled(self) -> None:
-        """Where `scrub_at` is set: then, and after a start what was interrupted. Until cancelled."""
+    async def work(self) -> None:
+        """What goes on behind the callers; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._record)
+            nursery.start_soon(self._run_scheduled)
+
+    async def _record(self) -> None:
+        """A store that fails is no reason to end the volume: the next scrub begins it anew."""
+        while True:
+            try:
+                await self._recorder.run()
+            except (TwinfsError, sqlite3.Error, OSError) as error:
+                _log.warning("what was written could not be recorded for the next scrub: %s", error)
+                await trio.sleep(_RETRY_SECONDS)
+
+    async def _run_scheduled(self) -> None:
+        """Where `scrub_at` is set: then, and after a start what was interrupted."""
         at = self._config.scrub_at
         if at is None:
             return

@@ -72,7 +72,7 @@ class Scrubs(Protocol):
         on_mismatch: Callable[[Mismatch], Awaitable[None]],
     ) -> ScrubRun: ...
 
-    async def run_scheduled(self) -> None: ...
+    async def work(self) -> None: ...
 
     async def stop(self) -> None: ...
 
@@ -188,7 +188,7 @@ class Supervisor(Generic[V]):
             await work.start(self._serve_until_unmounted)
             self._is_mounted = True
             if self._scrubs is not None:
-                work.start_soon(self._scrubs.run_scheduled)
+                work.start_soon(self._scrubs.work)
             self._record("mounted", f"at {self._request.mountpoint}")
             notify("READY=1")
             on_ready()

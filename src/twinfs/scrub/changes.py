@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from twinfs.journal.log import LogFile
-from twinfs.journal.records import Abort, Commit, Exclude, Record, Remove, Rename, Stale
+from twinfs.journal.records import Abort, Cleared, Commit, Exclude, Record, Remove, Rename, Stale
 from twinfs.scrub.objects import Objects
 from twinfs.scrub.store import FILE_NAME, ROOT, Store
 
@@ -35,15 +35,22 @@ class Changes:
         self._changes: list[Change] = []
         self._marked: set[int] = set()
         self._announced: dict[int, Remove | Rename | Exclude] = {}
+        self._paths: dict[int, bytes] = {}
+        self.on_cleared: Callable[[int, bytes], None] = lambda ident, path: None
+        """Told which object both legs have again, and where it was when it was last marked."""
 
     def note(self, number: int, record: Record) -> None:
         """A record was written: called from any thread, with the log's lock held."""
         match record:
             case Stale():
                 with self._lock:
+                    self._paths[record.ino] = record.path
                     if _key(record) not in self._marked:
                         self._marked.add(_key(record))
                         self._changes.append(record)
+            case Cleared(ident):
+                if (path := self._paths.pop(ident, None)) is not None:
+                    self.on_cleared(ident, path)
             case Remove() | Rename() | Exclude():
                 self._announced[number] = record
             case Abort():
@@ -88,7 +95,8 @@ def forget_what_log_names(directory: Path, volume_id: str) -> None:
         return
     changes: list[Change] = []
     announced: dict[int, list[Change]] = {}
-    for number, record in LogFile(directory, volume_id):
+    log = LogFile(directory, volume_id)
+    for number, record in log:
         if isinstance(record, Stale):
             changes.append(record)
         elif isinstance(record, Remove | Exclude):
@@ -100,6 +108,9 @@ def forget_what_log_names(directory: Path, volume_id: str) -> None:
             announced.pop(number, None)
     for known in announced.values():
         changes += known
+    if not log.is_whole:
+        # What it would have told is lost: nothing is known for certain.
+        changes = [Exclude(b"")]
     if changes:
         store = Store(path)
         try:
@@ -125,6 +136,8 @@ def _forget_one(store: Store, objects: Objects, change: Change, now_ns: int) -> 
     match change:
         case Stale(ino, path, start, end):
             _mark(store, objects, ino, path, now_ns, is_content=start != end)
+        case Exclude(b""):
+            store.db.execute("UPDATE object SET mode = NULL, content = NULL, changed_ns = ?", (now_ns,))
         case Remove(path) | Exclude(path):
             if (row := objects.at(path)) is not None:
                 objects.forget(row.id)

@@ -98,7 +98,8 @@ class Repairer:
         released = trio.Event()
         if node is not None:
             # No await from the check above: whoever writes from now on waits, nobody is writing.
-            core.holds[node.ident] = released
+            if core.holds.setdefault(node.ident, released) is not released:
+                raise ChangedError  # somebody else is at work on that file
             if node.file is not None:
                 core.close_on_secondary(node.file)
         number = core.names_number
@@ -111,7 +112,7 @@ class Repairer:
         try:
             await core.lane.run(place)
         finally:
-            if node is not None:
+            if node is not None and core.holds.get(node.ident) is released:
                 del core.holds[node.ident]
             released.set()
 
