@@ -26,7 +26,7 @@ from twinfs.daemon.protocol import (
     SyncRequest,
 )
 from twinfs.errors import TwinfsError
-from twinfs.model import Mismatch, Mode, Order, Progress, ScrubRun, Survey, VolumeStatus
+from twinfs.model import ChannelTest, Mismatch, Mode, Order, Progress, ScrubRun, Survey, VolumeStatus
 from twinfs.report.plain_text import readable
 
 _log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ class Service(Protocol):
         on_progress: Callable[[Progress], None],
         on_mismatch: Callable[[Mismatch], Awaitable[None]],
     ) -> ScrubRun: ...
+
+    async def test_events(self) -> tuple[ChannelTest, ...]: ...
 
     async def refresh(self) -> None:
         """Bring the next `status` up to date on what has to be asked of a disk."""
@@ -116,6 +118,8 @@ class ControlServer:
             case protocol.SetModeRequest():
                 await self._service.set_mode(request.mode, request.interval_seconds, request.at)
                 return DoneReply()
+            case protocol.TestEventsRequest():
+                return protocol.TestedReply(await self._service.test_events())
             case _:
                 await self._service.refresh()
                 return protocol.StatusReply.from_status(self._service.status())

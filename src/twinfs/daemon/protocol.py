@@ -1,7 +1,8 @@
 """What goes over a volume's control socket: one JSON object a line, in both directions.
 
 A request is answered by any number of `progress` lines (sync, wait, scrub) and `mismatch` lines (scrub),
-and one last line: `status`, `scrubbed`, `done` or `error`. The connection may then carry the next request.
+and one last line: `status`, `tested`, `scrubbed`, `done` or `error`. The connection may then carry the next
+request.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import msgspec
 
 from twinfs.model import (
     BadLeg,
+    ChannelTest,
     LegStatus,
     Mismatch,
     MismatchKind,
@@ -68,8 +70,18 @@ class ScrubRequest(msgspec.Struct, tag="scrub", tag_field="type", frozen=True):
     max_rate: float = 0.0
 
 
+class TestEventsRequest(msgspec.Struct, tag="test_events", tag_field="type", frozen=True):
+    """Send one event through every channel; answered by `tested` when each has done what it does."""
+
+
 Request: TypeAlias = (
-    StatusRequest | SyncRequest | SetModeRequest | RecoverRequest | WaitRequest | ScrubRequest
+    StatusRequest
+    | SyncRequest
+    | SetModeRequest
+    | RecoverRequest
+    | WaitRequest
+    | TestEventsRequest
+    | ScrubRequest
 )
 
 
@@ -116,6 +128,12 @@ class ProgressReply(msgspec.Struct, tag="progress", tag_field="type", frozen=Tru
 
 class WaitingReply(msgspec.Struct, tag="waiting", tag_field="type", frozen=True):
     """The daemon has noted who waits: an unmount from now on will be reported."""
+
+
+class TestedReply(msgspec.Struct, tag="tested", tag_field="type", frozen=True):
+    """What each channel did with the test event."""
+
+    channels: tuple[ChannelTest, ...]
 
 
 class DoneReply(msgspec.Struct, tag="done", tag_field="type", frozen=True):
@@ -173,6 +191,7 @@ Reply: TypeAlias = (
     | ErrorReply
     | MismatchReply
     | ScrubbedReply
+    | TestedReply
 )
 
 _encoder = msgspec.json.Encoder()

@@ -27,6 +27,7 @@ from twinfs.scrub.store import FILE_NAME
 
 _log = logging.getLogger(__name__)
 
+_MOST_EXAMPLES = 5
 _RETRY_SECONDS = 60.0
 _RESUME_AFTER_SECONDS = 60.0
 """After a start: what people wait for comes first."""
@@ -92,12 +93,19 @@ class Scrubs:
             Plan.parse(request.plan), request.repair, request.prefer, request.max_rate, self._gives_way
         )
         scope = self._running = trio.CancelScope()
+        examples: list[str] = []
+
+        async def tell(mismatch: Mismatch) -> None:
+            if not mismatch.repaired and len(examples) < _MOST_EXAMPLES:
+                examples.append(f"{mismatch.path} ({mismatch.kind}, bad leg: {mismatch.bad_leg})")
+            await on_mismatch(mismatch)
+
         self._ended = trio.Event()
         run: ScrubRun | None = None
         try:
             with scope:
                 scrubber = Scrubber(self._volume, self._paths.state_dir, self._changes, options)
-                run = await scrubber.run(on_progress, on_mismatch)
+                run = await scrubber.run(on_progress, tell)
         except BaseExceptionGroup as group:
             raise _cause(group) from group
         except sqlite3.Error as error:
@@ -109,7 +117,7 @@ class Scrubs:
             raise ScrubError(
                 f"volume {self._config.name} is being unmounted; the next scrub goes on from here"
             )
-        self._volume.on_event("scrubbed", _in_words(run))
+        self._volume.on_event(*_event(run, examples))
         return run
 
     async def stop(self) -> None:
@@ -153,8 +161,7 @@ class Scrubs:
 
     async def _run_alone(self, plan: str) -> None:
         async def on_mismatch(mismatch: Mismatch) -> None:
-            message = f"{mismatch.path}: {mismatch.kind} ({mismatch.detail}), bad leg: {mismatch.bad_leg}"
-            self._volume.on_event("mismatch", message)
+            """The event at the end tells."""
 
         def on_progress(progress: Progress) -> None:
             """Nobody watches."""
@@ -173,8 +180,12 @@ def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _in_words(run: ScrubRun) -> str:
-    found = "both legs are equal"
-    if run.mismatches:
-        found = f"{run.mismatches} mismatched, {run.repaired} of them repaired"
-    return f"{run.plan}: {human.count(run.files, 'file')}, {human.size(run.bytes)} read: {found}"
+def _event(run: ScrubRun, examples: list[str]) -> tuple[str, str]:
+    """(kind, message), see docs/events.md."""
+    read = f"{run.plan}: {human.count(run.files, 'object')}, {human.size(run.bytes)} read"
+    if not run.mismatches:
+        return "scrubbed", f"{read}: both legs are equal"
+    if run.mismatches == run.repaired:
+        return "mismatches_repaired", f"{read}: {run.mismatches} mismatched, all repaired"
+    left = f"{run.mismatches} mismatched, {run.repaired} repaired; left: {', '.join(examples)}"
+    return "mismatches_left", f"{read}: {left}{', ...' if len(examples) == _MOST_EXAMPLES else ''}"

@@ -44,6 +44,18 @@ def copy_range(
     _make_hole(destination_fd, position, end)
 
 
+def read_whole(fd: int, buffer: memoryview, offset: int) -> int:
+    """Fill `buffer`; returns the bytes read, fewer only at the end of the file. OSError.
+
+    pread(2) stops short of a block that cannot be read and says nothing: only asking on gives the error.
+    What takes a short answer for the end of the file would put zeros there.
+    """
+    filled = 0
+    while filled < len(buffer) and (count := os.preadv(fd, [buffer[filled:]], offset + filled)):
+        filled += count
+    return filled
+
+
 def is_same_content(
     first_fd: int, second_fd: int, size: int, on_bytes: Callable[[int], None] | None = None
 ) -> bool:

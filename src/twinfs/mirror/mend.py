@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from twinfs.fsio.copy import read_whole
 from twinfs.fsio.metadata import fd_path
 from twinfs.mirror.core import Core
 from twinfs.mirror.nodes import Node
@@ -136,7 +137,8 @@ class Mender:
 
 
 def _read_and_close(fd: int, offset: int, size: int) -> bytes:
+    buffer = bytearray(size)
     try:
-        return os.pread(fd, size, offset)
+        return bytes(buffer[: read_whole(fd, memoryview(buffer), offset)])
     finally:
         os.close(fd)

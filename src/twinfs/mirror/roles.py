@@ -8,6 +8,7 @@ labels and log of which the next start can tell what to do: an old log does not 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import uuid
@@ -31,7 +32,8 @@ from twinfs.mirror.pair import Pair
 from twinfs.mirror.secondary import Secondary
 from twinfs.model import LegState, Mode, Role
 
-_ANSWER_IS_GOOD_FOR_SECONDS: Final = 1.0
+_ANSWER_IS_GOOD_FOR_SECONDS: Final = 0.2
+"""One bad block is met again and again; asking the disk each time would cost two fsyncs."""
 
 Name = tuple[int, bytes]
 """(node number of the directory, name)"""
@@ -73,7 +75,7 @@ class Roles:
         async with self._lock:
             if era != self.era:
                 return True
-            if not self._can_go_on_without() or await self._answers():
+            if not self._can_go_on_without() or await self._answers(error):
                 return False
             self.on_event("primary_failed", f"the primary failed: {error}")
             try:
@@ -86,17 +88,18 @@ class Roles:
         core = self._core
         return core.is_secondary_up and not any(not record.path for record in core.compares.values())
 
-    async def _answers(self) -> bool:
+    async def _answers(self, error: OSError) -> bool:
         """Whether the primary can still be written."""
-        if trio.current_time() - self._answered < _ANSWER_IS_GOOD_FOR_SECONDS:
+        is_recent = trio.current_time() - self._answered < _ANSWER_IS_GOOD_FOR_SECONDS
+        if is_recent and error.errno == errno.EIO:
             return True
         with trio.move_on_after(self._pair.config.leg_timeout_seconds):
             try:
                 await trio.to_thread.run_sync(
                     partial(self._pair.primary.write_label, is_in_use=True), abandon_on_cancel=True
                 )
-            except OSError as error:
-                if error.errno in PRIMARY_FAILURES:
+            except OSError as refusal:
+                if refusal.errno in PRIMARY_FAILURES:
                     return False
             self._answered = trio.current_time()
             return True
@@ -123,6 +126,7 @@ class Roles:
             if lost:
                 message += f"; {len(lost)} paths had not reached it: twinfs status {self._pair.config.name}"
             self.on_event("promoted", message)
+        core.wake()
 
     async def _make_primary(self, leg: Leg, *, is_alone: bool) -> None:
         """Durably on its label, with a new session that only the log to come knows."""
