@@ -217,7 +217,6 @@ class Supervisor(Generic[V]):
             self._is_mounted = True
             if self._scrubs is not None:
                 work.start_soon(self._scrubs.work)
-            self._herald.tell("mounted", f"at {self._request.mountpoint}")
             work.start_soon(self._watch.run)
             self._herald.tell("mounted", f"at {self._request.mountpoint}")
             notify("READY=1")

@@ -113,7 +113,7 @@ class Worker:
         if (is_busy := self._host.poll(seconds)) is not None:
             self._pace.is_busy = is_busy
 
-    def _tell(self, step: str, current: bytes) -> None:
+    def _show(self, step: str, current: bytes) -> None:
         now = time.monotonic()
         if now - self._told < _TELL_SECONDS:
             return
@@ -139,7 +139,7 @@ class Worker:
                 self._runs.add(order.run, files=walk.files - counted)
             counted = self._files = walk.files
             self._found.clear()
-            self._tell("comparing", path)
+            self._show("comparing", path)
             self._pace(0)
         if self._plan.percent is not None:
             self._todo.keep_oldest(self._plan.percent)
@@ -181,7 +181,7 @@ class Worker:
             self._bytes += read.item.size
         if len(self._done) >= _SAVED_AT_ONCE or time.monotonic() - self._saved > _SAVE_SECONDS:
             self._save()
-        self._tell("reading", read.item.path)
+        self._show("reading", read.item.path)
 
     def _save(self) -> None:
         """One short transaction for many files."""
