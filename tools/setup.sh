@@ -18,12 +18,13 @@ stamp=$venv/.twinfs-setup
 prefix=${PREFIX:-/usr/local}
 installed=$prefix/lib/twinfs
 manual=$prefix/share/man/man1/twinfs.1
+units=$prefix/lib/systemd/system
 helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 
 # pyfuse3 is built from source, hence the compiler, headers and pkg-config.
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
-test_packages="acl attr bindfs btrfs-progs e2fsprogs fio git mount procps psmisc rsync sqlite3 tar util-linux xfsprogs"
+test_packages="acl attr bindfs btrfs-progs e2fsprogs fio git mount procps psmisc rsync sqlite3 systemd tar util-linux xfsprogs"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -151,6 +152,8 @@ install_system() {
     mkdir -p "$prefix/bin" "$prefix/share/man/man1"
     ln -sf "$installed/bin/twinfs" "$prefix/bin/twinfs"
     cp docs/man/twinfs.1 "$manual"
+    # Templates that do nothing until a volume's timer is enabled: `twinfs init --with-systemd`.
+    "$installed/bin/python" -m twinfs.daemon.systemd "$units" "$prefix/bin/twinfs"
     # mount(8) and umount(8) look for helpers in /sbin only, and run them with PATH unset.
     for helper in $helpers; do
         ln -sf "$installed/bin/twinfs" "$helper"
@@ -161,7 +164,7 @@ install_system() {
 uninstall_system() {
     rm -rf "$installed"
     # shellcheck disable=SC2086 # a list of words
-    rm -f "$prefix/bin/twinfs" "$manual" $helpers
+    rm -f "$prefix/bin/twinfs" "$manual" $helpers "$units"/twinfs-scrub@.service "$units"/twinfs-scrub@.timer
     say "removed $installed $prefix/bin/twinfs $helpers; settings and state stay"
 }
 

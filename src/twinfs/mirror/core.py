@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -51,6 +52,17 @@ CLOCK_SLACK_NS: Final = 5_000_000_000
 _COMPARED_SINGLY: Final = 256
 _MOST_UNPROVEN: Final = 100_000
 
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A name of the primary behind which a scrub put another object, or other metadata, than the kernel
+    knows. `ident` is the number of what stood there, 0 where nobody knew it."""
+
+    parent: int
+    name: bytes
+    ident: int
+
+
 NodeChange = Callable[[], int]
 """Does a change on the primary, returns the node number of the object it was about."""
 
@@ -88,6 +100,7 @@ class Core:
         self._asked: set[int] = set()
         self._unproven: dict[bytes, None] = {}
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
+        self.on_primary_mended: Callable[[Sequence[Mended]], None] = lambda mended: None
 
     @property
     def applier(self) -> Applier:
