@@ -1,0 +1,71 @@
+"""`twinfs-capture`: find the command, run it, end with its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from twinfs.cli.talk import say
+from twinfs.errors import TwinfsError, UsageError
+
+_HELP = """A disk into an image, a screen into a film.
+
+Begin with:
+
+    twinfs-capture disks
+    twinfs-capture disk /dev/sdb usb_key.img --hash blake3
+"""
+
+# What the overview says of each command; a test holds it equal to the first line of its docstring.
+SUMMARIES = {
+    "disk": "Copy a disk, partition or file into an image, past bad sectors.",
+    "disks": "List removable disks and their partitions: what `twinfs-capture disk` could read.",
+}
+TARGETS = {
+    "disk": "twinfs_capture.disk.command:disk",
+    "disks": "twinfs_capture.disks:disks",
+}
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command line and return its exit code; the message of a failure goes to stderr."""
+    from cyclopts import App, CycloptsError, Parameter
+
+    from twinfs import __version__
+
+    app = App(
+        name="twinfs-capture",
+        help=_HELP,
+        help_format="plaintext",
+        version=__version__,
+        result_action="return_value",
+        default_parameter=Parameter(show_default=False),
+        suppress_keyboard_interrupt=False,
+    )
+    is_overview = not any(token in SUMMARIES for token in tokens)
+    for name, target in TARGETS.items():
+        # A summary given here replaces the command's own help, so it is given only for the overview.
+        app.command(target, name=name, help=SUMMARIES[name] if is_overview else None)
+    try:
+        return app(tokens, exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        say(f"twinfs-capture: {error}")
+        return UsageError.exit_code
+    except TwinfsError as error:
+        say(f"twinfs-capture: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has had enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    main()
