@@ -10,7 +10,7 @@ import pytest
 
 from support.failing_disk import Plan, sectors
 from support.machine import run, tool
-from tools.capture.conftest import capture, capture_disk, noise
+from tools.capture.conftest import capture, capture_disk, noise, refusal
 
 MIB = 1 << 20
 CHECKERS = {
@@ -122,6 +122,8 @@ def test_qcow2_holds_the_same_and_leaves_no_work_file(workspace):
     run(qemu_img, "compare", "-f", "raw", "-F", "qcow2", source, image)
     run("sha256sum", "-c", "out.qcow2.sha256", cwd=workspace)
     assert found.summary["hashes"]["sha256"] == run("sha256sum", source).stdout.split()[0]
+    assert "is finished" in refusal(source, image, "--format", "qcow2", "--resume")
+    assert "exists already" in refusal(source, image, "--format", "qcow2")
     assert sorted(os.listdir(workspace)) == ["out.qcow2", "out.qcow2.map", "out.qcow2.sha256", "source"]
 
 
@@ -152,3 +154,9 @@ def test_memory_stays_the_same_whatever_the_size(workspace):
         peaks_kib.append(int(done.stdout.splitlines()[-1]))
     assert peaks_kib[1] < peaks_kib[0] + 12 * 1024
     assert peaks_kib[1] < 80 * 1024
+
+
+def test_a_file_can_be_read_past_the_page_cache_to_its_odd_end(workspace):
+    source, image = holey(workspace), workspace / "out.img"
+    assert capture_disk(source, image, "--direct", "--verify").summary["is_equal"] is True
+    assert image.read_bytes() == source.read_bytes()

@@ -163,6 +163,7 @@ def test_a_device_is_written_only_when_forced(workspace, source, attach):
     target = workspace / "target"
     target.write_bytes(b"x" * (5 * MIB))
     device = attach(target)
+    assert "say with --map" in refusal(source, device, "--force")
     said = refusal(source, device, "--map", workspace / "map")
     assert f"{device} is a device" in said
     assert "--force" in said

@@ -100,7 +100,18 @@ def opened_image(path: Path, size_bytes: int, *, is_new: bool) -> Iterator[int]:
             _check_fits(path, os.lseek(fd, 0, os.SEEK_END), size_bytes)
         else:
             _set_size(fd, path, size_bytes, is_new=is_new)
+            # Or the power could take away the file that a map elsewhere speaks of.
+            sync_directory(path)
         yield fd
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: Path) -> None:
+    """Make a file's name durable."""
+    fd = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -122,14 +122,27 @@ def _check(settings: Settings) -> None:
     """What is known to go wrong before anything is opened."""
     if settings.map in (settings.dest, settings.image, settings.source):
         raise UsageError(f"--map {settings.map}: must be a file of its own")
+    if settings.dest.is_block_device() and settings.map.parent == settings.dest.parent:
+        raise UsageError(f"DEST {settings.dest} is a device; say with --map in which file the map is kept")
     for name in settings.hashes:
         hashes.StreamHash(name)
     if settings.format is Format.QCOW2:
-        qcow2.qemu_img()
-        if settings.dest.exists() and not settings.is_forced and not settings.is_resumed:
-            raise RefusedError(
-                f"{settings.dest} exists already\n  overwrite it: --force; or name another DEST"
-            )
+        _check_qcow2(settings)
+
+
+def _check_qcow2(settings: Settings) -> None:
+    qcow2.qemu_img()
+    if settings.dest.is_block_device():
+        raise UsageError("--format qcow2: DEST must be a file")
+    if not settings.dest.exists() or settings.is_forced:
+        return
+    if not settings.is_resumed:
+        raise RefusedError(f"{settings.dest} exists already\n  overwrite it: --force; or name another DEST")
+    if not settings.image.exists():
+        raise RefusedError(
+            f"{settings.dest} is finished: nothing is left to go on with\n"
+            "  read it all again with --force; or name another DEST"
+        )
 
 
 def _to_qcow2(settings: Settings, outcome: Outcome, stop: Stop) -> None:

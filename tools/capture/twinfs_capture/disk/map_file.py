@@ -40,6 +40,7 @@ class MapFile:
     def __init__(self, path: Path, rescue_map: RescueMap, lock: threading.Lock, image_fd: int) -> None:
         self.path = path
         self.error: CaptureError | None = None
+        self._lost: CaptureError | None = None
         self._map = rescue_map
         self._lock = lock
         self._image_fd = image_fd
@@ -59,16 +60,20 @@ class MapFile:
     def save(self) -> None:
         """Raises OSError (a full disk among them), CaptureError where the image is not durable."""
         with self._saving:
+            if self._lost is not None:
+                raise self._lost
             with self._lock:
                 text = render(self._map, (*self._comments, f"Current time: {_now()}"))
             try:
                 os.fdatasync(self._image_fd)
             except OSError as error:
-                # Which writes were lost is not known, and a second fsync would not tell; see fsync(2).
-                raise CaptureError(
+                # Which writes were lost is not known, and an fsync that succeeds later proves nothing; see
+                # "Handling fsync errors" in fsync(2). So nothing newer is ever claimed.
+                self._lost = CaptureError(
                     f"the image could not be made durable: {error.strerror}\n"
                     f"  {self.path} holds what was durable before; go on with --resume"
-                ) from error
+                )
+                raise self._lost from error
             _replace(self.path, text)
 
     def save_at_last(self, room: Room) -> None:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from twinfs.errors import UsageError
+from twinfs_capture.disk.begin import sync_directory
 from twinfs_capture.disk.stop import Stop
 from twinfs_capture.errors import CaptureError
 
@@ -37,7 +38,7 @@ def convert(raw: Path, dest: Path, stop: Stop) -> None:
         os.rename(temporary, dest)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_directory(dest.absolute().parent)
+    sync_directory(dest)
 
 
 def _plain(path: Path) -> str:
@@ -60,11 +61,3 @@ def _run(stop: Stop, *words: str) -> None:
         message = errors.read().decode(errors="replace").strip()
     if process.returncode != 0:
         raise CaptureError(f"qemu-img {words[0]} failed: {message or f'exit code {process.returncode}'}")
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
