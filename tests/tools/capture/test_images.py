@@ -160,3 +160,16 @@ def test_a_file_can_be_read_past_the_page_cache_to_its_odd_end(workspace):
     source, image = holey(workspace), workspace / "out.img"
     assert capture_disk(source, image, "--direct", "--verify").summary["is_equal"] is True
     assert image.read_bytes() == source.read_bytes()
+
+
+def test_straight_into_a_volume_it_reaches_both_legs(workspace, new_volume):
+    """A volume has no fallocate: what is gone on with there is overwritten with zeros, not punched."""
+    volume = new_volume("sync").init().mount_it()
+    source, image = holey(workspace), volume.mount / "keys.img"
+    assert capture_disk(source, image, "--hash", "sha256").code == 0
+    image.with_name("keys.img.map").write_text(f"0 ? 1\n0 {source.stat().st_size} ?\n")
+    with open(image, "r+b") as file:
+        file.write(b"x" * MIB)
+    assert capture_disk(source, image, "--resume").code == 0
+    volume.assert_legs_equal()
+    assert (volume.secondary / "keys.img").read_bytes() == source.read_bytes()

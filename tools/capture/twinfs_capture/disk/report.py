@@ -14,12 +14,13 @@ _MANY: Final = 100
 
 def text_lines(settings: Settings, outcome: Outcome) -> Iterator[str]:
     rate = human.size(outcome.taken_bytes / outcome.seconds) if outcome.seconds > 0 else "0 B"
+    unread_bytes = sum(length for _, length in outcome.unread)
+    but = f", all but {human.size(unread_bytes)}" if unread_bytes else ""
     yield (
-        f"{settings.dest}: {human.size(outcome.read_bytes)} of {human.size(outcome.size_bytes)} read,"
-        f" {human.size(outcome.taken_bytes)} of it now, in {human.duration(outcome.seconds)} ({rate}/s)"
+        f"{settings.dest}: {human.size(outcome.read_bytes)} of {human.size(outcome.size_bytes)} read{but};"
+        f" {human.size(outcome.taken_bytes)} now, in {human.duration(outcome.seconds)} ({rate}/s)"
     )
     if outcome.unread:
-        unread_bytes = sum(length for _, length in outcome.unread)
         yield (
             f"not read, zeros in the image: {human.count(len(outcome.unread), 'area')},"
             f" {human.size(unread_bytes)} (map: {settings.map})"
