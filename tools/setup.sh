@@ -24,7 +24,7 @@ helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git mount procps psmisc
-qemu-utils rsync sqlite3 tar util-linux xfsprogs"
+qemu-utils rsync sqlite3 tar util-linux xfsprogs xvfb"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }

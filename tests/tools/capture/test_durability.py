@@ -12,8 +12,8 @@ from twinfs.images.rescue_map import RescueMap, Status, parse
 from twinfs_capture.disk import map_file
 from twinfs_capture.disk.image import Room
 from twinfs_capture.disk.map_file import MapFile
-from twinfs_capture.disk.stop import Stop
 from twinfs_capture.errors import CaptureError, Interrupted
+from twinfs_capture.stop import Stop
 
 SIZE = 4096
 

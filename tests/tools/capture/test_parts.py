@@ -17,9 +17,9 @@ from twinfs_capture.disk.buffers import ALIGN_BYTES, Chunk
 from twinfs_capture.disk.pace import CLUSTER_BYTES, BulkPace, SectorPace
 from twinfs_capture.disk.pipeline import CHUNK_BYTES, Pipeline
 from twinfs_capture.disk.settings import Progress
-from twinfs_capture.disk.stop import Stop
 from twinfs_capture.errors import CaptureError
 from twinfs_capture.progress import Rate, progress_line
+from twinfs_capture.stop import Stop
 
 MIB = 1 << 20
 

@@ -20,10 +20,18 @@ Begin with:
 # What the overview says of each command; a test holds it equal to the first line of its docstring.
 SUMMARIES = {
     "disk": "Copy a disk, partition or file into an image, past bad sectors.",
+    "screen": "Record an X screen, a part of it or a window, into a film or into frames.",
+    "convert": "Make a film of pictures, pictures of a film, or pictures of another kind.",
+    "frames": "Mount a recording as img_0001.png, img_0001.xwd...: frames without the disk space.",
+    "play": "Show pictures as a film, without making one; through mpv or ffplay.",
     "disks": "List removable disks and their partitions: what `twinfs-capture disk` could read.",
 }
 TARGETS = {
     "disk": "twinfs_capture.disk.command:disk",
+    "screen": "twinfs_capture.screen.command:screen",
+    "convert": "twinfs_capture.convert:convert",
+    "frames": "twinfs_capture.frames.command:frames",
+    "play": "twinfs_capture.play:play",
     "disks": "twinfs_capture.disks:disks",
 }
 

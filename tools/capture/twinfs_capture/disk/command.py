@@ -14,10 +14,10 @@ from twinfs_capture.disk import hashes, qcow2, report
 from twinfs_capture.disk.browse import where_to_browse
 from twinfs_capture.disk.job import Job
 from twinfs_capture.disk.settings import Format, Outcome, Settings
-from twinfs_capture.disk.stop import Stop
 from twinfs_capture.errors import CaptureError, Interrupted, RefusedError
 from twinfs_capture.parameters import Json, Seconds
 from twinfs_capture.progress import Display
+from twinfs_capture.stop import Stop
 
 
 def disk(

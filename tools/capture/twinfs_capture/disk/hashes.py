@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from twinfs.errors import UsageError
 from twinfs.fsio.durable import replace_file
 from twinfs_capture.disk.buffers import Chunk
-from twinfs_capture.disk.stop import Stop
+from twinfs_capture.stop import Stop
 
 _READ_BYTES: Final = 1 << 20
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from twinfs.cli.talk import say
 from twinfs.fsio.syscalls import punch_hole
 from twinfs_capture.disk.buffers import Chunk
-from twinfs_capture.disk.stop import Stop
 from twinfs_capture.errors import CaptureError
+from twinfs_capture.stop import Stop
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _POLL_SECONDS = 0.5

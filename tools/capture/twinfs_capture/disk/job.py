@@ -21,7 +21,7 @@ from twinfs_capture.disk.pipeline import Consumer, Pipeline
 from twinfs_capture.disk.rescue import PHASES, Rescue
 from twinfs_capture.disk.settings import Outcome, Progress, Settings
 from twinfs_capture.disk.source import Source, open_source
-from twinfs_capture.disk.stop import Stop
+from twinfs_capture.stop import Stop
 
 
 class Job:

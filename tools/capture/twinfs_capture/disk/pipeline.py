@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from twinfs_capture.disk.buffers import Chunk
-from twinfs_capture.disk.stop import Stop
+from twinfs_capture.stop import Stop
 
 CHUNK_BYTES: Final = 1 << 20
 _CHUNKS: Final = 6

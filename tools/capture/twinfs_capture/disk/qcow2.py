@@ -10,8 +10,8 @@ from pathlib import Path
 
 from twinfs.errors import UsageError
 from twinfs_capture.disk.begin import sync_directory
-from twinfs_capture.disk.stop import Stop
 from twinfs_capture.errors import CaptureError
+from twinfs_capture.stop import Stop
 
 _POLL_SECONDS = 0.1
 

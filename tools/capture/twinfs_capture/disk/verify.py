@@ -9,7 +9,7 @@ from twinfs.images.rescue_map import RescueMap, Status
 from twinfs_capture.disk.buffers import Chunk
 from twinfs_capture.disk.pipeline import CHUNK_BYTES
 from twinfs_capture.disk.source import Source
-from twinfs_capture.disk.stop import Stop
+from twinfs_capture.stop import Stop
 
 
 def mismatches(

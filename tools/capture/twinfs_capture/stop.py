@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from twinfs.cli.talk import say
@@ -18,7 +18,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Stop:
     """Asked for by a signal, or by a thread that cannot go on; looked at between two reads."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        words: str = "ending: what was read is being made durable (once more ends at once)",
+        on_ask: Callable[[], None] | None = None,
+    ) -> None:
+        self._words = words
+        self._on_ask = on_ask
         self._event = threading.Event()
 
     def ask(self) -> None:
@@ -45,7 +51,9 @@ class Stop:
             if self._event.is_set():
                 os._exit(Interrupted.exit_code)
             self._event.set()
-            say("ending: what was read is being made durable (once more ends at once)")
+            if self._on_ask is not None:
+                self._on_ask()
+            say(self._words)
 
         previous = {number: signal.signal(number, handle) for number in _SIGNALS}
         try:
