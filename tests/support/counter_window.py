@@ -1,7 +1,7 @@
 """A known, changing picture: a frame counter drawn large, to be captured and compared pixel by pixel.
 
 Run as a program, `counter_window.py DISPLAY WIDTHxHEIGHT+X+Y SECONDS`, it is shown until it is killed. The
-counter goes up every SECONDS. Each picture is drawn aside and shown in one request: a capture sees no half one.
+counter goes up every SECONDS. Each picture is drawn aside and shown in one request: none is seen half.
 """
 
 from __future__ import annotations
