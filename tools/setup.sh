@@ -17,7 +17,7 @@ venv=$checkout/.venv
 stamp=$venv/.twinfs-setup
 prefix=${PREFIX:-/usr/local}
 installed=$prefix/lib/twinfs
-manual=$prefix/share/man/man1/twinfs.1
+manuals="$prefix/share/man/man1/twinfs.1 $prefix/share/man/man1/twinfs-capture.1"
 helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 
 # pyfuse3 is built from source, hence the compiler, headers and pkg-config.
@@ -157,7 +157,7 @@ install_system() {
     mkdir -p "$prefix/bin" "$prefix/share/man/man1"
     ln -sf "$installed/bin/twinfs" "$prefix/bin/twinfs"
     ln -sf "$installed/bin/twinfs-capture" "$prefix/bin/twinfs-capture"
-    cp docs/man/twinfs.1 "$manual"
+    cp docs/man/*.1 "$prefix/share/man/man1"
     # mount(8) and umount(8) look for helpers in /sbin only, and run them with PATH unset.
     for helper in $helpers; do
         ln -sf "$installed/bin/twinfs" "$helper"
@@ -168,7 +168,7 @@ install_system() {
 uninstall_system() {
     rm -rf "$installed"
     # shellcheck disable=SC2086 # a list of words
-    rm -f "$prefix/bin/twinfs" "$prefix/bin/twinfs-capture" "$manual" $helpers
+    rm -f "$prefix/bin/twinfs" "$prefix/bin/twinfs-capture" $manuals $helpers
     say "removed $installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $helpers; settings and state stay"
 }
 

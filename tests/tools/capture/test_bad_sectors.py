@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.failing_disk import SECTOR, Plan, joined, sectors
-from support.machine import run, tool
+from support.machine import needs_root, run, tool
 from tools.capture.conftest import capture, capture_disk, noise
 from twinfs.images.rescue_map import Status, parse
 
@@ -133,3 +133,20 @@ def test_resuming_a_finished_capture_reads_only_the_bad_sectors_again(failing, w
     assert {offset for offset, _ in disk.reads()} == {7 * SECTOR, 8 * SECTOR, 100 * SECTOR}
     assert found.summary["taken_bytes"] == 0
     assert found.code == 1
+
+
+@needs_root
+def test_a_block_device_with_bad_sectors_is_read_as_ddrescue_reads_it(failing, workspace):
+    """A loop device over the failing file: the kernel's own block layer says EIO, and O_DIRECT says where."""
+    disk = failing(noise(4 * MIB), Plan([*EDGES, *sectors(4711, 5000)]))
+    losetup = tool("losetup", "mount")
+    device = run(losetup, "--find", "--show", "--read-only", disk.path).stdout.strip()
+    try:
+        found = capture_disk(Path(device), workspace / "ours.img")
+        ddrescue(Path(device), workspace / "theirs.img", workspace / "theirs.map", "--idirect")
+    finally:
+        run(losetup, "--detach", device)
+    assert found.unread == list(joined(disk.plan.bad))
+    assert (workspace / "ours.img").read_bytes() == disk.expected()
+    ours = parse((workspace / "ours.img.map").read_text())
+    assert list(ours.blocks()) == list(parse((workspace / "theirs.map").read_text()).blocks())

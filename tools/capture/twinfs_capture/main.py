@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from twinfs.cli.talk import say
 from twinfs.errors import TwinfsError, UsageError
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 _HELP = """A disk into an image, a screen into a film.
 
@@ -40,9 +44,12 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(tokens: Sequence[str]) -> int:
-    """Run one command line and return its exit code; the message of a failure goes to stderr."""
-    from cyclopts import App, CycloptsError, Parameter
+def build_app(*, with_summaries: bool) -> App:
+    """The command tree, its commands imported only when used.
+
+    A summary given here replaces the command's own help, so they are given only for the overview.
+    """
+    from cyclopts import App, Parameter
 
     from twinfs import __version__
 
@@ -55,10 +62,16 @@ def run(tokens: Sequence[str]) -> int:
         default_parameter=Parameter(show_default=False),
         suppress_keyboard_interrupt=False,
     )
-    is_overview = not any(token in SUMMARIES for token in tokens)
     for name, target in TARGETS.items():
-        # A summary given here replaces the command's own help, so it is given only for the overview.
-        app.command(target, name=name, help=SUMMARIES[name] if is_overview else None)
+        app.command(target, name=name, help=SUMMARIES[name] if with_summaries else None)
+    return app
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command line and return its exit code; the message of a failure goes to stderr."""
+    from cyclopts import CycloptsError
+
+    app = build_app(with_summaries=not any(token in SUMMARIES for token in tokens))
     try:
         return app(tokens, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
