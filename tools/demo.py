@@ -48,6 +48,7 @@ class Stage:
             "TWINFS_CONFIG_DIR": str(scratch / "config"),
             "TWINFS_STATE_DIR": str(scratch / "state"),
             "TWINFS_RUN_DIR": str(scratch / "run"),
+            "TWINFS_SYSLOG": "",
         }
 
     def twinfs(self, *arguments: str) -> None:

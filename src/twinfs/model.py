@@ -143,12 +143,48 @@ class Event:
     message: str
 
 
+class Severity(StrEnum):
+    """How loudly an event is told: to the journal, to people, in metrics."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event on its way to people, with the volume's state and what to do next, where they are known."""
+
+    event: Event
+    severity: Severity
+    state: VolumeState | None = None
+    action: str | None = None
+
+
+class Verdict(StrEnum):
+    """What became of an attempt to reach people. off: nobody asked for it in the settings."""
+
+    OK = "ok"
+    FAILED = "failed"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTest:
+    """What one way of reaching people did with a test event."""
+
+    channel: str
+    verdict: Verdict
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeConfig:
     """A volume's settings, as its TOML says them (daemon/config.py reads and writes it).
 
     `primary` and `secondary` are absolute paths of the legs' root directories. `at` is "HH:MM" local
-    time or None; in batched mode it replaces `interval_seconds`.
+    time or None; in batched mode it replaces `interval_seconds`. `on_event` is a program and its
+    arguments, `mail_to` mail addresses; both are empty where nobody is to be told that way.
     """
 
     name: str
@@ -163,3 +199,7 @@ class VolumeConfig:
     delete_excluded: bool = False
     degraded_start: bool = False
     leg_timeout_seconds: float = 20.0
+    log_limit: int = 1_000_000
+    on_event: tuple[str, ...] = ()
+    mail_to: tuple[str, ...] = ()
+    metrics_file: str | None = None

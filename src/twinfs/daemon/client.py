@@ -19,7 +19,7 @@ from twinfs.daemon.protocol import (
     StatusReply,
 )
 from twinfs.errors import ControlError, NotMountedError
-from twinfs.model import Order, Progress, Survey, VolumeStatus
+from twinfs.model import ChannelTest, Order, Progress, Survey, VolumeStatus
 
 _PATIENCE_SECONDS = 15.0
 
@@ -63,6 +63,14 @@ class ControlClient:
         if not isinstance(reply, StatusReply):
             raise ControlError(f"volume {self._name}: unexpected answer to status: {reply}")
         return reply.to_status()
+
+    def test_events(self) -> tuple[ChannelTest, ...]:
+        """Waits for as long as the daemon's hook does."""
+        self._send(protocol.TestEventsRequest())
+        reply = self._receive(on_silence=lambda: None)
+        if not isinstance(reply, protocol.TestedReply):
+            raise ControlError(f"volume {self._name}: unexpected answer to test_events: {reply}")
+        return reply.channels
 
     def request(self, request: Request) -> None:
         """Send a request whose answer is only that it was done."""

@@ -7,11 +7,11 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
-from twinfs.daemon import toml_text
+from twinfs.daemon import telling, toml_text
 from twinfs.daemon.durations import format_interval, parse_interval, parse_time_of_day
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.timing import Timing
@@ -39,6 +39,10 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     delete_excluded: bool = False
     degraded_start: bool = False
     leg_timeout: str | int | float = "20s"
+    log_limit: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    on_event: str | tuple[str, ...] = ()
+    mail_to: str | tuple[str, ...] = ()
+    metrics_file: str | None = None
 
 
 def check_name(name: str) -> str:
@@ -161,10 +165,12 @@ def _explain(message: str) -> str:
 def _to_config(name: str, read: _File) -> VolumeConfig:
     if read.name not in (None, name):
         raise UsageError(f"field 'name' says {read.name!r}, the file's own name {name!r}; make them equal")
-    for field in ("primary", "secondary", "mountpoint"):
+    for field in ("primary", "secondary", "mountpoint", "metrics_file"):
         value = getattr(read, field)
         if value is not None and not os.path.isabs(value):
             raise UsageError(f"field {field!r}: {value!r} is not an absolute path")
+    for place in (read.primary, read.secondary, read.mountpoint):
+        telling.require_outside(read.metrics_file, place)
     return VolumeConfig(
         name=name,
         volume_id=read.volume_id,
@@ -178,6 +184,10 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         delete_excluded=read.delete_excluded,
         degraded_start=read.degraded_start,
         leg_timeout_seconds=parse_interval(read.leg_timeout),
+        log_limit=read.log_limit,
+        on_event=telling.parse_command(read.on_event),
+        mail_to=telling.parse_addresses(read.mail_to),
+        metrics_file=read.metrics_file,
     )
 
 
@@ -195,6 +205,9 @@ def _to_values(config: VolumeConfig) -> dict[str, toml_text.TomlValue]:
         "exclude": config.exclude or None,
         "delete_excluded": config.delete_excluded or None,
         "degraded_start": config.degraded_start or None,
+        "on_event": config.on_event or None,
+        "mail_to": config.mail_to or None,
+        "metrics_file": config.metrics_file,
     }
     return {key: value for key, value in values.items() if value is not None}
 

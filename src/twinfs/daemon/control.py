@@ -26,7 +26,7 @@ from twinfs.daemon.protocol import (
     SyncRequest,
 )
 from twinfs.errors import TwinfsError
-from twinfs.model import Mode, Order, Progress, Survey, VolumeStatus
+from twinfs.model import ChannelTest, Mode, Order, Progress, Survey, VolumeStatus
 from twinfs.report.plain_text import readable
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ class Service(Protocol):
     async def sync(self, on_progress: Callable[[Progress], None]) -> None: ...
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
+
+    async def test_events(self) -> tuple[ChannelTest, ...]: ...
 
     async def refresh(self) -> None:
         """Bring the next `status` up to date on what has to be asked of a disk."""
@@ -107,6 +109,8 @@ class ControlServer:
             case protocol.SetModeRequest():
                 await self._service.set_mode(request.mode, request.interval_seconds, request.at)
                 return DoneReply()
+            case protocol.TestEventsRequest():
+                return protocol.TestedReply(await self._service.test_events())
             case _:
                 await self._service.refresh()
                 return protocol.StatusReply.from_status(self._service.status())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from twinfs.daemon.groups import first_cause
 from twinfs.daemon.lock import VolumeLock
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.request import MountRequest
+from twinfs.errors import TwinfsError
 from twinfs.model import Action, Order, Progress, Survey, VolumeConfig
 
 if TYPE_CHECKING:
@@ -32,8 +34,23 @@ def serve(paths: Paths, request: MountRequest, on_ready: Callable[[], None], *, 
         logfile.configure(paths.log_file(name), also_to_stderr=is_foreground)
         # The kernel passes every caller's umask with the request; ours must not take bits away as well.
         os.umask(0)
-        volume = Volume.open(request.config, paths.state_dir, degraded=request.is_degraded_ok)
+        try:
+            volume = Volume.open(request.config, paths.state_dir, degraded=request.is_degraded_ok)
+        except TwinfsError as error:
+            _tell_of_refusal(paths, request.config, str(error))
+            raise
         trio.run(Supervisor(paths, request, volume, session.serve).run, on_ready)
+
+
+def _tell_of_refusal(paths: Paths, config: VolumeConfig, reason: str) -> None:
+    """At boot nobody reads what a mount says. An automount tries again and again: people are told hourly."""
+    from twinfs.daemon.herald import Herald
+    from twinfs.daemon.reminders import Reminders
+
+    herald = Herald(paths, config)
+    if Reminders(paths.reminders_file(config.name), herald.tell).is_new("mount_failed"):
+        herald.tell("mount_failed", reason)
+        herald.close()
 
 
 def drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
@@ -84,9 +101,9 @@ async def _recover(
         return lost
     volume = Volume.open(settings, paths.state_dir, degraded=is_promoting, is_forced=order.is_forced)
     if is_promoting and not volume.core.is_secondary_up:
-        volume.on_event = _recorder(paths, settings.name)
-        volume.tell_notes()
-        await volume.close(is_draining=False)
+        async with _telling(paths, volume):
+            volume.tell_notes()
+            await volume.close(is_draining=False)
         return f"{volume.pair.primary.path} is the primary now, alone"
     result: list[str | Survey] = []
 
@@ -105,10 +122,20 @@ async def _drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Pr
     await _run(paths, volume, partial(volume.sync, on_progress), on_progress)
 
 
-def _recorder(paths: Paths, name: str) -> Callable[[str, str], None]:
-    from twinfs.daemon.events import EventLog
+@asynccontextmanager
+async def _telling(paths: Paths, volume: Volume) -> AsyncIterator[None]:
+    """Events reach people from here, too: what is run by cron has nobody who watches."""
+    import trio
 
-    return EventLog(paths.events_file(name), name).append
+    from twinfs.daemon.herald import Herald
+
+    herald = Herald(paths, volume.config, lambda: volume.status(pid=None, mountpoint=None))
+    volume.on_event = herald.tell
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(herald.close)
 
 
 async def _run(
@@ -120,19 +147,21 @@ async def _run(
     """Work on an open volume, interruptible, and close it."""
     import trio
 
-    volume.on_event = _recorder(paths, volume.config.name)
     # Not trio's own KeyboardInterrupt: that one may strike between any two lines.
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
+    async with _telling(paths, volume):
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
 
-            async def interrupt() -> None:
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
+                async def interrupt() -> None:
+                    async for _ in signals:
+                        nursery.cancel_scope.cancel()
 
-            nursery.start_soon(interrupt)
-            await nursery.start(volume.run)
-            await work()
-            await volume.close(on_progress)
-            nursery.cancel_scope.cancel()
-            return
+                nursery.start_soon(interrupt)
+                async with trio.open_nursery() as upkeep:
+                    await upkeep.start(volume.run)
+                    await work()
+                    upkeep.cancel_scope.cancel()
+                await volume.close(on_progress)
+                nursery.cancel_scope.cancel()
+                return
     raise KeyboardInterrupt

@@ -1,7 +1,7 @@
 """What goes over a volume's control socket: one JSON object a line, in both directions.
 
 A request is answered by any number of `progress` lines (sync, wait) and one last line: `status`,
-`done` or `error`. The connection may then carry the next request.
+`tested`, `done` or `error`. The connection may then carry the next request.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from twinfs.model import (
+    ChannelTest,
     LegStatus,
     Mode,
     Order,
@@ -53,7 +54,13 @@ class WaitRequest(msgspec.Struct, tag="wait", tag_field="type", frozen=True):
     """Wait for the daemon to end: `waiting` at once, progress of the drain after the unmount, then `done`."""
 
 
-Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | RecoverRequest | WaitRequest
+class TestEventsRequest(msgspec.Struct, tag="test_events", tag_field="type", frozen=True):
+    """Send one event through every channel; answered by `tested` when each has done what it does."""
+
+
+Request: TypeAlias = (
+    StatusRequest | SyncRequest | SetModeRequest | RecoverRequest | WaitRequest | TestEventsRequest
+)
 
 
 class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
@@ -101,6 +108,12 @@ class WaitingReply(msgspec.Struct, tag="waiting", tag_field="type", frozen=True)
     """The daemon has noted who waits: an unmount from now on will be reported."""
 
 
+class TestedReply(msgspec.Struct, tag="tested", tag_field="type", frozen=True):
+    """What each channel did with the test event."""
+
+    channels: tuple[ChannelTest, ...]
+
+
 class DoneReply(msgspec.Struct, tag="done", tag_field="type", frozen=True):
     """The request is fulfilled."""
 
@@ -119,7 +132,9 @@ class ErrorReply(msgspec.Struct, tag="error", tag_field="type", frozen=True):
     exit_code: int = 1
 
 
-Reply: TypeAlias = StatusReply | ProgressReply | WaitingReply | DoneReply | RecoveredReply | ErrorReply
+Reply: TypeAlias = (
+    StatusReply | ProgressReply | WaitingReply | TestedReply | DoneReply | RecoveredReply | ErrorReply
+)
 
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(Request)

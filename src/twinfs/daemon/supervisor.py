@@ -16,17 +16,19 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from twinfs.daemon import config, mounts
+from twinfs.daemon import config, mounts, rehearsal
 from twinfs.daemon.control import ControlServer, outcome_of
-from twinfs.daemon.events import EventLog
 from twinfs.daemon.feed import ProgressFeed
 from twinfs.daemon.groups import first_cause
+from twinfs.daemon.herald import Herald
 from twinfs.daemon.notify import notify
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import DoneReply, ErrorReply
+from twinfs.daemon.reminders import Reminders
 from twinfs.daemon.request import MountRequest
+from twinfs.daemon.watch import Watch
 from twinfs.errors import BusyError, ControlError, MountError, TwinfsError
-from twinfs.model import Mode, Order, Progress, Role, Survey, VolumeStatus
+from twinfs.model import ChannelTest, Mode, Order, Progress, Role, Survey, VolumeStatus
 
 _log = logging.getLogger(__name__)
 
@@ -90,8 +92,12 @@ class Supervisor(Generic[V]):
         self._request = request
         self._volume = volume
         self._serve = serve
-        self._events = EventLog(paths.events_file(self._name), self._name)
+        self._herald = Herald(paths, request.config, self.status)
+        reminders = Reminders(paths.reminders_file(self._name), self._herald.tell)
+        self._watch = Watch(request.config, self._fresh_status, self._herald, reminders)
         self._control = ControlServer(paths.socket(self._name), self)
+        # Not trio's common ones: a disk that hangs may have taken all of those.
+        self._own_threads = trio.CapacityLimiter(4)
         self._is_mounted = False
         self._unmounted = trio.Event()
         self._serving = trio.CancelScope()
@@ -101,7 +107,7 @@ class Supervisor(Generic[V]):
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Mount, serve, drain. Raises what kept the volume from it, ControlError if the drain failed."""
-        self._volume.on_event = self._record
+        self._volume.on_event = self._herald.tell
         failure: Exception | None = None
         async with trio.open_nursery() as clients:
             await clients.start(self._control.run)
@@ -111,12 +117,14 @@ class Supervisor(Generic[V]):
             except Exception as error:  # noqa: BLE001  raised again after the drain
                 # Kept until the drain is over: what people wrote comes first.
                 failure = first_cause(error)
-                self._record("error", str(failure))
+                self._herald.tell("error", str(failure))
             if failure is not None or self._serving.cancelled_caught:
                 await self._clear_dead_mount()
             outcome = await self._drain(failure)
             with trio.move_on_after(_FAREWELL_SECONDS):
                 await self.ending.everybody_told()
+            await self._watch.finish()
+            await trio.to_thread.run_sync(self._herald.close, limiter=self._own_threads)
             clients.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -132,10 +140,20 @@ class Supervisor(Generic[V]):
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
         await self._volume.set_mode(mode, interval_seconds, at)
-        self._record("mode_changed", f"mode is {mode} now")
+        self._herald.tell("mode_changed", f"mode is {mode} now")
+
+    async def test_events(self) -> tuple[ChannelTest, ...]:
+        """In a thread: a hook may take its time. With what this daemon was started with."""
+        status, counters = await self._fresh_status(), self._herald.counters()
+        work = partial(rehearsal.rehearse, self._paths, self._request.config, status, counters)
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._own_threads)
 
     async def refresh(self) -> None:
         await self._volume.refresh()
+
+    async def _fresh_status(self) -> VolumeStatus:
+        await self.refresh()
+        return self.status()
 
     async def recover(
         self, order: Order, is_dry_run: bool, on_progress: Callable[[Progress], None]
@@ -149,7 +167,8 @@ class Supervisor(Generic[V]):
             await work.start(self._volume.run)
             await work.start(self._serve_until_unmounted)
             self._is_mounted = True
-            self._record("mounted", f"at {self._request.mountpoint}")
+            work.start_soon(self._watch.run)
+            self._herald.tell("mounted", f"at {self._request.mountpoint}")
             notify("READY=1")
             on_ready()
             await self._unmounted.wait()
@@ -173,7 +192,7 @@ class Supervisor(Generic[V]):
     async def _drain(self, failure: Exception | None) -> DoneReply | ErrorReply:
         """Bring the secondary up to date and let the legs go; tell everybody who waits for it."""
         if self._is_mounted:
-            self._record("unmounted", f"from {self._request.mountpoint}")
+            self._herald.tell("unmounted", f"from {self._request.mountpoint}")
         self._is_mounted = False
         self._is_draining = True
         notify("STOPPING=1")
@@ -184,7 +203,7 @@ class Supervisor(Generic[V]):
         with self._draining:
             outcome = await outcome_of(self._close)
         if isinstance(outcome, ErrorReply):
-            self._record("error", outcome.message)
+            self._herald.tell("error", outcome.message)
         elif failure is not None:
             outcome = ErrorReply(f"volume {self._name} ended: {failure}")
         self.ending.finish(outcome)
@@ -220,7 +239,7 @@ class Supervisor(Generic[V]):
                 )
                 return True
             except BusyError as error:
-                self._record("error", f"{error}; unmounting it lazily")
+                self._herald.tell("error", f"{error}; unmounting it lazily")
             except MountError as error:
                 _log.warning("%s", error)
                 break
@@ -232,11 +251,3 @@ class Supervisor(Generic[V]):
             await trio.to_thread.run_sync(mounts.clear_dead, self._request.mountpoint)
         except TwinfsError as error:
             _log.warning("%s", error)
-
-    def _record(self, kind: str, message: str) -> None:
-        """One event. A full state disk must not take the volume down with it."""
-        _log.info("%s: %s", kind, message)
-        try:
-            self._events.append(kind, message)
-        except OSError as error:
-            _log.error("an event could not be written: %s", error)

@@ -13,7 +13,11 @@ import trio
 from twinfs.errors import MountError
 from twinfs.fuse import handshake
 from twinfs.fuse.operations import Operations
+from twinfs.fuse.routing import Routing
+from twinfs.fuse.virtual import NamedDirectory, Snapshots
+from twinfs.fuse.virtual_operations import VirtualOperations
 from twinfs.mirror.volume import Volume
+from twinfs.report import json_lines
 
 _MAX_TASKS: Final = 64
 
@@ -38,7 +42,8 @@ async def serve(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     session_fd = theirs.detach()
     try:
-        pyfuse3.init(Operations(volume), f"/dev/fd/{session_fd}", options=set())
+        virtual = VirtualOperations(_own_directory(volume, mountpoint))
+        pyfuse3.init(Routing(Operations(volume), virtual), f"/dev/fd/{session_fd}", options=set())
     except RuntimeError as error:
         os.close(device)
         raise MountError(str(error)) from error
@@ -51,6 +56,17 @@ async def serve(
         ours.close()
         pyfuse3.close(unmount=False)
         os.close(device)
+
+
+def _own_directory(volume: Volume, mountpoint: str) -> NamedDirectory:
+    """The volume's `.twinfs/`, which has what each subtree's provider gives."""
+
+    async def status() -> bytes:
+        await volume.refresh()
+        now = volume.status(pid=os.getpid(), mountpoint=mountpoint)
+        return json_lines.line(json_lines.status_dict(now)).encode() + b"\n"
+
+    return NamedDirectory({b"status": Snapshots(status)})
 
 
 async def _run(nursery: trio.Nursery) -> None:

@@ -81,6 +81,8 @@ class Core:
         self.holds: dict[int, trio.Event] = {}
         self.is_secondary_up = True
         self.wake: Callable[[], None] = lambda: None
+        self.is_counting = True
+        """False while the secondary is away and everything will be compared: then no change is noted."""
         self._asked: set[int] = set()
         self._unproven: dict[bytes, None] = {}
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
@@ -128,6 +130,9 @@ class Core:
         return self._is_naming
 
     def _announce(self, number: int, names: NameChange, act: NodeChange) -> int:
+        if not self.is_counting:
+            act()
+            return number
         self.log.append(number, names)
         self.is_durable = False
         try:
@@ -261,6 +266,16 @@ class Core:
         if len(self._unproven) > _MOST_UNPROVEN:
             self._unproven = {b"": None}
 
+    def forget_single_changes(self) -> None:
+        """Too many wait for a secondary that is away: one "compare everything" takes their place, and what
+        changes until it is back is found by that, too. `core.log` is to be begun anew."""
+        self.compare_later(b"", self.distrusted_since_ns)
+        self.is_counting = False
+        self.pending.clear()
+        self.applier.swapping.clear()
+        for node in list(self.stale.values()):
+            self.unmark(node)
+
     def secondary_failed(self, error: OSError) -> None:
         """Go on without it. Nothing is lost: what it did not do stays in the log, what it may not have
         kept is put there again, and everybody who waits for it is answered."""
@@ -300,6 +315,8 @@ class Core:
         self.attachment = Attachment(root_fd, self.log)
         self.applier.take_over(absent.applier)
         absent.end()
+        # Before the comparison begins: what changes while it runs has to be known.
+        self.is_counting = True
         self.is_secondary_up = True
 
     def close_on_secondary(self, file: OpenFile) -> None:
@@ -348,6 +365,8 @@ class Core:
 
         `is_done`: the primary has changed already, so a full log must not stop it.
         """
+        if not self.is_counting:
+            return None
         if not node.is_named:
             if not node.is_removed:
                 # It lives on under a name that is not known here; only looking at everything finds it.

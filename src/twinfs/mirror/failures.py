@@ -36,3 +36,8 @@ UNEXPECTED: Final = frozenset(
 
 def is_leg_failure(error: OSError) -> bool:
     return error.errno in LEG_FAILURES
+
+
+def is_full(error: OSError) -> bool:
+    """No room, for everybody or for one user: what is there stays, and can be deleted."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

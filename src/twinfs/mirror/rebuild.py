@@ -113,7 +113,10 @@ class Rebuild:
         await self._copy(found.copies)
         directory = parent_of(place.path) if place.is_single else place.path
         # Only now: every name that is made or put in place moves the directory's times.
-        await core.lane.run(lambda: core.applier.copy_times(core.primary_fd, directory))
+        applier = core.applier
+        refusal = await core.lane.run(lambda: applier.copy_times(core.primary_fd, directory))
+        if refusal is not None:
+            self.troubles.append((directory, refusal))
         meter.files_done += found.files
         self._rebuilt.files += found.files
         meter.report(place.path)

@@ -76,11 +76,11 @@ class Upkeep:
                 await self._drainer.drain()
             else:
                 await self._drainer.settle()
+            if not core.is_behind and core.is_secondary_up:
+                await self.caught_up()
         except OSError as error:
             core.secondary_failed(error)
             return
-        if not core.is_behind and core.is_secondary_up:
-            await self.caught_up()
         await self._shorten_log()
 
     async def look_for_secondary(self) -> bool:
@@ -108,11 +108,26 @@ class Upkeep:
             async with self._drainer.lock:
                 core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
 
+    async def _bound_log(self) -> None:
+        """Memory and log stay small, however long the secondary is away or the next batch is off."""
+        core = self._core
+        if len(core.pending) + len(core.stale) <= self._pair.config.log_limit:
+            return
+        if core.is_secondary_up:
+            self.wake()
+            return
+        async with self._drainer.lock:
+            core.forget_single_changes()
+            core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+        limit = f"{self._pair.config.log_limit:,}"
+        self.on_event("log_full", f"more than {limit} changes wait: everything will be compared instead")
+
     # The secondary's health
 
     async def _check_now_and_then(self) -> None:
         while True:
             await trio.sleep(RETRY_SECONDS)
+            await self._bound_log()
             if self._core.is_secondary_up:
                 try:
                     await self._pair.secondary.check(self._core)
