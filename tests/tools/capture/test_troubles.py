@@ -9,6 +9,7 @@ import time
 import pytest
 
 from support.failing_disk import Plan
+from support.machine import needs_root
 from tools.capture.conftest import capture_disk, noise, start_capture
 from tools.capture.test_resume import wait_for_progress
 from twinfs.images.rescue_map import Status, parse
@@ -37,6 +38,7 @@ def test_what_the_kernel_says_of_bad_sectors_is_taken_for_that(failing, workspac
     assert capture_disk(disk.path, workspace / "out.img").unread == [(512, 512)]
 
 
+@needs_root
 def test_a_full_disk_is_waited_out_until_there_is_room(failing, workspace, new_disk):
     small = new_disk("small")
     ballast = small.path / "ballast"
@@ -57,6 +59,7 @@ def test_a_full_disk_is_waited_out_until_there_is_room(failing, workspace, new_d
     assert image.read_bytes() == disk.content
 
 
+@needs_root
 def test_on_a_full_disk_it_can_be_ended_and_gone_on_with_later(failing, workspace, new_disk):
     small = new_disk("small")
     ballast = small.path / "ballast"
@@ -110,6 +113,7 @@ def test_a_truncated_source_has_the_size_that_it_has(workspace):
     assert (workspace / "empty.img").read_bytes() == b""
 
 
+@needs_root
 def test_a_file_system_that_cannot_hold_so_large_a_file_is_named(workspace, new_disk):
     with open(workspace / "source", "wb") as source:
         source.truncate(5 << 40)
