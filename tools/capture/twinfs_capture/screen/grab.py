@@ -102,6 +102,8 @@ def _open(
         "video_size": f"{area.width}x{area.height}",
         "framerate": f"{fps:g}",
         "draw_mouse": "1" if cursor else "0",
+        # Or ffmpeg looks at two seconds of pictures to find out the rate that it was told.
+        "fpsprobesize": "0",
     }
     if window is None:
         options |= {"grab_x": str(area.x), "grab_y": str(area.y)}
