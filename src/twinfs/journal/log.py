@@ -17,7 +17,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +60,10 @@ class IntentLog:
         self._size_bytes = 0
         self._last_number = 0
         self._owed: deque[tuple[int, Record]] = deque()
+        self.on_record: Callable[[int, Record], None] = lambda number, record: None
+        """Told of every record, with the log's lock held, by whichever thread wrote it."""
+        self.before_forgetting: Callable[[], None] = lambda: None
+        """Called before the log begins anew: what was recorded is then told by nobody else."""
         # The secondary's thread appends too.
         self._lock = threading.Lock()
 
@@ -72,6 +76,7 @@ class IntentLog:
         None says that this is now.
         """
         records = list(records)
+        self.before_forgetting()
         with self._lock, self._blamed():
             self._start(records, since_ns or time.time_ns(), is_durable=True)
             self._last_number = max(last_number, self._last_number)
@@ -187,6 +192,7 @@ class IntentLog:
         # Without it a cut that comes later would not be noticed; the record itself stands.
         with contextlib.suppress(OSError):
             os.pwrite(self._start_fd, self._size_bytes.to_bytes(8, "little"), _REACH_AT)
+        self.on_record(number, record)
 
     def reset(self) -> None:
         """Forget everything; only while nothing is pending and both legs are durable.
@@ -194,6 +200,7 @@ class IntentLog:
         By a rename, so that a kill leaves the old log or the new. Not fsynced: what a power cut can do
         here costs a comparison.
         """
+        self.before_forgetting()
         with self._lock, self._blamed():
             self._start((), time.time_ns(), is_durable=False)
 

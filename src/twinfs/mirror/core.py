@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -51,6 +52,17 @@ CLOCK_SLACK_NS: Final = 5_000_000_000
 _COMPARED_SINGLY: Final = 256
 _MOST_UNPROVEN: Final = 100_000
 
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A name of the primary behind which a scrub put another object, or other metadata, than the kernel
+    knows. `ident` is the number of what stood there, 0 where nobody knew it."""
+
+    parent: int
+    name: bytes
+    ident: int
+
+
 NodeChange = Callable[[], int]
 """Does a change on the primary, returns the node number of the object it was about."""
 
@@ -74,6 +86,8 @@ class Core:
         self.pending: deque[Change] = deque()
         self.compares: dict[int, Compare] = {}
         self.comparing = 0
+        self.on_moved: Callable[[bytes], None] = lambda path: None
+        """Told by the lane of what was renamed to below the path that is being compared."""
         self.stale: dict[int, Node] = {}
         self.copying: set[int] = set()
         self.names_number = 0
@@ -88,6 +102,7 @@ class Core:
         self._asked: set[int] = set()
         self._unproven: dict[bytes, None] = {}
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
+        self.on_primary_mended: Callable[[Sequence[Mended]], None] = lambda mended: None
 
     @property
     def applier(self) -> Applier:
@@ -209,14 +224,25 @@ class Core:
     def _follow(self, number: int, names: NameChange, unexpected: tuple[bytes, ...]) -> None:
         if isinstance(names, Rename):
             self._compares_follow(number, names)
-            if self.compares:
-                # A comparison on its way may have passed the new place and not yet reached the old one.
-                unexpected += (names.source, names.path) if names.is_exchange else (names.path,)
+            unexpected += self._moved_uncompared(names)
         if unexpected and any(isinstance(later.names, Rename) for later in list(self.pending)[1:]):
             # These are names of the past: on the primary they may be others' by now.
             unexpected = (b"",)
         for path in unexpected:
             self.compare_later(path)
+
+    def _moved_uncompared(self, change: Rename) -> tuple[bytes, ...]:
+        """Where a comparison on its way may have passed the new place and not yet reached the old one: told
+        to that comparison, or handed back for another one."""
+        running = self.compares.get(self.comparing)
+        others = [record for number, record in list(self.compares.items()) if number != self.comparing]
+        uncovered: tuple[bytes, ...] = ()
+        for path in (change.source, change.path) if change.is_exchange else (change.path,):
+            if running is not None and _is_below(path, running.path):
+                self.on_moved(path)
+            elif (running or others) and not any(_is_below(path, record.path) for record in others):
+                uncovered += (path,)
+        return uncovered
 
     def _compares_follow(self, number: int, change: Rename) -> None:
         for known, record in list(self.compares.items()):

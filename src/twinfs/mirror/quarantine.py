@@ -32,7 +32,22 @@ class Quarantine:
         goes there, because what those get from now on is not its; a kill may leave it in both places. A
         name that is taken there already gets a number.
         """
-        parent = self._folder
+        self.put_away(dir_fd, name, self.place_for(path))
+
+    def put_away(self, dir_fd: int, name: bytes, target: bytes) -> None:
+        """As `take`, where `place_for` has said what it is called there."""
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+            self._copy(dir_fd, name, target)
+            os.unlink(name, dir_fd=dir_fd)
+        else:
+            os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
+        self.moved += 1
+
+    def place_for(self, path: bytes) -> bytes:
+        """Where what was at `path` goes, from the leg's root; its directories are made. A name that is taken
+        there already gets a number."""
+        parent, name = self._folder, path.rpartition(b"/")[2]
         self._make(QUARANTINE)
         self._make(parent)
         for part in path.split(b"/")[:-1]:
@@ -44,13 +59,7 @@ class Quarantine:
         while self._exists(target):
             number += 1
             target = parent + b"/" + name[:240] + b".%d" % number
-        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-            self._copy(dir_fd, name, target)
-            os.unlink(name, dir_fd=dir_fd)
-        else:
-            os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
-        self.moved += 1
+        return target
 
     def _copy(self, dir_fd: int, name: bytes, target: bytes) -> None:
         own = target[:-200] + b".own" if len(target.rpartition(b"/")[2]) > 240 else target + b".own"

@@ -6,15 +6,24 @@ from typing import Final
 
 from twinfs.model import Severity
 
-_ORDINARY: Final = frozenset(("mounted", "unmounted", "mode_changed", "secondary_detached", "replaced"))
+_ORDINARY: Final = frozenset(
+    ("mounted", "unmounted", "mode_changed", "secondary_detached", "replaced", "scrubbed")
+)
 """What somebody asked for, and saw."""
 
 _GOOD_NEWS: Final = frozenset(("secondary_back", "attention_over", "log_works", "test"))
 
 _BAD_NEWS: Final = frozenset(
     (
-        *("error", "mount_failed", "log_failed", "needs_attention"),
-        *("primary_failed", "secondary_failed", "secondary_missing"),
+        "error",
+        "log_failed",
+        "mismatches_left",
+        "mount_failed",
+        "needs_attention",
+        "primary_failed",
+        "scrub_failed",
+        "secondary_failed",
+        "secondary_missing",
     )
 )
 
