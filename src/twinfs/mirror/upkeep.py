@@ -118,8 +118,14 @@ class Upkeep:
             self.wake()
             return
         async with self._drainer.lock:
-            core.forget_single_changes()
-            core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+            self._forget_single_changes()
+
+    def _forget_single_changes(self) -> None:
+        core = self._core
+        if core.is_secondary_up:
+            return  # it came back while the lock was waited for: what changes has to be known
+        core.forget_single_changes()
+        core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
         limit = f"{self._pair.config.log_limit:,}"
         self.on_event("log_full", f"more than {limit} changes wait: everything will be compared instead")
 
