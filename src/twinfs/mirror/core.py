@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -292,6 +294,24 @@ class Core:
             raise
         finally:
             self._proving = [other for other in self._proving if other is not written]
+
+    @asynccontextmanager
+    async def lane_at_rest(self) -> AsyncIterator[bool]:
+        """Until the next await, the lane does nothing, nor notes what it did: a log begun anew would miss
+        it, and do a second time what is done. False when the disk was given up first."""
+        reached, go_on = threading.Event(), threading.Event()
+
+        def rest() -> None:
+            reached.set()
+            go_on.wait()
+
+        job = self.lane.start(rest)
+        try:
+            while not (reached.is_set() or job.is_done):  # noqa: ASYNC110 - rare, and milliseconds
+                await trio.sleep(0.001)
+            yield not job.is_done
+        finally:
+            go_on.set()
 
     @property
     def distrusted_since_ns(self) -> int:

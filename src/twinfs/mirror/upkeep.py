@@ -106,8 +106,9 @@ class Upkeep:
         """A log that never came to rest: write it anew, with what is pending."""
         core = self._core
         if core.log.size_bytes > _LARGE_LOG_BYTES:
-            async with self._drainer.lock:
-                core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+            async with self._drainer.lock, core.lane_at_rest() as is_at_rest:
+                if is_at_rest:
+                    core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
 
     async def _bound_log(self) -> None:
         """Memory and log stay small, however long the secondary is away or the next batch is off."""

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from twinfs.journal.log import LogFile
+from twinfs.journal.replay import recover
 from twinfs.mirror import core as core_module
 from twinfs.mirror import hang, upkeep
 from twinfs.model import Mode
@@ -217,3 +219,52 @@ async def test_a_replacement_that_fails_leaves_no_descriptor_behind_that_is_used
         await volume.sync()
         await user.put("f", b"1")
     ground.assert_equal()
+
+
+async def test_a_log_that_is_shortened_knows_what_the_lane_does_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    async with running(ground) as user:
+        for name in ("a", "b"):
+            await user.put(name, name.encode() * 10)
+        await user.volume.sync()
+        core = user.volume.core
+        for old, new in (("a", "x"), ("b", "a"), ("x", "b")):
+            await user.rename(old, new)
+        number, begun = core.names_number, threading.Event()
+        monkeypatch.setattr(upkeep, "_LARGE_LOG_BYTES", 0)
+
+        def catch_up() -> None:
+            begun.wait(0.2)
+            core.catch_up(number)
+
+        def make_the_lane_work() -> None:
+            begun.set()
+            time.sleep(0.2)
+
+        core.log.before_forgetting = make_the_lane_work
+        job = core.lane.start(catch_up)
+        await user.volume.upkeep._shorten_log()
+        await job.wait()
+        core.log.before_forgetting = lambda: None
+        assert not core.pending
+        recovered = recover(LogFile(ground.state / "pair", ground.config.volume_id))
+        assert not recovered.changes, "a kill now would do the renames a second time"
+
+
+async def test_a_log_may_begin_anew_while_it_is_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    async with running(ground) as user:
+        log, fsync = user.volume.core.log, os.fsync
+        with monkeypatch.context() as patch:
+
+            def begin_anew_first(fd: int) -> None:
+                patch.setattr(os, "fsync", fsync)
+                log.start([], log.last_number)
+                fsync(fd)
+
+            patch.setattr(os, "fsync", begin_anew_first)
+            log.fsync()
