@@ -109,6 +109,7 @@ class Rebuild:
         self.put_off = set(core.compares) - known
 
     async def _step(self, comparer: Comparer, places: list[Place]) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         core, meter = self._core, self._meter
         place = places.pop()
         found = await core.lane.run(partial(self._compare_place, comparer, place))
