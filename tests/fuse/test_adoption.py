@@ -16,7 +16,7 @@ from support.faultfs import FaultLayer, Rule
 from support.machine import run, tool
 from support.volume import Volume, wait_until
 
-_LARGE = 600
+_LARGE = 300
 
 
 def make_yesterday(volume: Volume, files: int = 300, size: int = 3000) -> None:
@@ -165,7 +165,7 @@ def test_an_interrupted_adoption_goes_on_where_it_was(
 ) -> None:
     legs = (workspace / "first", slow_secondary.path)
     volume: Volume = new_volume("batched", interval="1h", legs=legs)
-    make_yesterday(volume, files=50)
+    make_yesterday(volume, files=2)
     (volume.secondary / "only-here").write_text("the last copy")
     for number in range(_LARGE):
         (volume.primary / f"large{number:03}").write_bytes(os.urandom(1 << 10))
