@@ -211,6 +211,30 @@ def test_a_hang_is_answered_for_and_the_leg_comes_back(base: Path) -> None:
         volume.assert_legs_equal()
 
 
+@pytest.mark.parametrize("errno", ["EIO", "ENOSPC"])
+@alongside
+def test_a_failed_fsync_on_the_secondary_is_no_caller_s_problem_and_the_file_is_copied_again(
+    base: Path, errno: str
+) -> None:
+    """The disk said that it had written, then that it had not: it says so once, and has kept nothing."""
+    with Scene(base, "sync", "faultfs") as scene:
+        volume, layer = scene.volume, scene.layer
+        assert layer is not None
+        lie = layer.add(Rule(("write",), path="docs/file7", is_lying=True))
+        failure = layer.fail("fsync", errno=errno, path="docs/file7", times=1)
+        with open(scene.mount / "docs/file7", "r+b") as file:
+            file.write(b"!" * 1000)
+            file.flush()
+            os.fsync(file.fileno())
+        assert (lie.hits > 0, failure.hits) == (True, 1)
+        assert status_of(volume).state is not VolumeState.CLEAN
+        lie.remove()
+        wait_for_state(volume, VolumeState.CLEAN)
+        assert (layer.directory / "docs/file7").read_bytes()[:1000] == b"!" * 1000
+        volume.assert_legs_equal()
+        assert count_of(volume, "secondary_failed") == (1 if errno == "EIO" else 0)
+
+
 @alongside
 def test_a_disk_that_comes_back_and_keeps_nothing_is_found_out(base: Path) -> None:
     with Scene(base, "sync", "faultfs") as scene:
