@@ -22,6 +22,7 @@ from twinfs.mirror.copier import TEMPORARY
 from twinfs.model import BadLeg, MismatchKind, ReadMethod
 from twinfs.scrub.build import Builder, metadata_over, times_over
 from twinfs.scrub.examine import Examined
+from twinfs.scrub.leftovers import PREFIX
 from twinfs.scrub.losers import Losers
 from twinfs.scrub.views import Look, View, field, is_same, look
 
@@ -81,7 +82,7 @@ class Mend:
         """The long part. OSError, CopyFailedError: nothing has changed."""
         if self._good is None or self.is_metadata_only or self._is_to_be_linked:
             return
-        self._temporary = TEMPORARY + b"/scrub-%x" % id(self)
+        self._temporary = TEMPORARY + b"/" + PREFIX + b"%x" % id(self)
         content = None if self._good_side is None else self._good_side.content
         self._builder.build(self.path, self._temporary, content)
 
@@ -110,7 +111,7 @@ class Mend:
     def _put_in_place(self) -> None:
         if self._is_to_be_linked:
             assert self._found.suspicion.link_to is not None
-            self._temporary = TEMPORARY + b"/scrub-%x" % id(self)
+            self._temporary = TEMPORARY + b"/" + PREFIX + b"%x" % id(self)
             self._link(self._found.suspicion.link_to, self._temporary)
         if self._bad_look is not None:
             if self._bad_look.view.is_directory or stat.S_ISDIR(self._stat(self._temporary).st_mode):
@@ -129,7 +130,7 @@ class Mend:
             if present is None or not os.path.samestat(present.status, bad.status):
                 continue
             if _are_linked(self._good_root, self.path, name):
-                temporary = TEMPORARY + b"/scrub-link-%x" % id(self)
+                temporary = TEMPORARY + b"/" + PREFIX + b"link-%x" % id(self)
                 self._link(self.path, temporary)
                 self._rename(temporary, name)
                 self._restore_times(name)
