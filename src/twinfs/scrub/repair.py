@@ -53,6 +53,8 @@ class Repairer:
         """Whether both legs are equal afterwards. ChangedError: examine it again. NotRepairedError."""
         if bad is BadLeg.UNKNOWN:
             raise NotRepairedError("it is not known which copy is right; choose one with --prefer")
+        if found.looks == (None, None):
+            raise NotRepairedError("the disk does not even say what is there; look at it with fsck")
         method = self._methods[0 if bad is BadLeg.PRIMARY else 1]
         path = found.suspicion.path
         mend = Mend(
