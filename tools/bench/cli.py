@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,7 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 from tools.bench import scrubbing
+from tools.bench.capture.cli import measure
 from tools.bench.chart import write_svg
 from tools.bench.errors import BenchError
 from tools.bench.job import FULL, QUICK
@@ -32,7 +34,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         prog="bench",
         description="Compare the speed of twinfs with a plain directory, bindfs and rsync, in one run. "
         "The full run takes long, and some 10 GB below --dir.",
-        epilog="For example: make bench BENCH_ARGS='--quick --only tree'",
+        epilog="For example: make bench BENCH_ARGS='--quick --only tree'. For twinfs-capture: bench capture",
     )
     parser.add_argument(
         "--quick", action="store_true", help="a smoke run: a fiftieth of the sizes, one round"
@@ -70,21 +72,32 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 
 def main(words: list[str]) -> int:
+    if words[:1] == ["capture"]:
+        return _guarded(lambda talk: measure(words[1:], talk))
     arguments = _parse(words)
+    return _guarded(lambda talk: _measure_in(arguments, talk))
+
+
+def _guarded(work: Callable[[Console], int]) -> int:
+    """Ends in order, with a message, whatever ends it."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end_by_signal)
     talk = Console(stderr=True, highlight=False)
     try:
-        with scratch_space(arguments.dir) as scratch:
-            if arguments.scrub:
-                return _measure_scrub(arguments, scratch, talk)
-            return _measure(arguments, scratch, talk)
+        return work(talk)
     except (BenchError, OSError) as error:
         talk.print(f"bench failed: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
         talk.print("bench interrupted; no mount, process or scratch file was left behind")
         return 130
+
+
+def _measure_in(arguments: argparse.Namespace, talk: Console) -> int:
+    with scratch_space(arguments.dir) as scratch:
+        if arguments.scrub:
+            return _measure_scrub(arguments, scratch, talk)
+        return _measure(arguments, scratch, talk)
 
 
 def _end_by_signal(number: int, _frame: FrameType | None) -> None:

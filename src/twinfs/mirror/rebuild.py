@@ -74,11 +74,18 @@ class Rebuild:
         let_go_of_open_files(core)
         places = [Place(record.path, is_single=bool(record.path))]
         core.applier.followers.update(places)
+
+        def come_in(path: bytes) -> None:
+            places.append(Place(path, is_single=True))
+            core.applier.followers.add(places[-1])
+
+        core.on_moved = come_in
         try:
             while places:
                 await self._step(comparer, places)
         finally:
             core.comparing = 0
+            core.on_moved = lambda path: None
             core.applier.followers.difference_update(places)
             comparer.close()
         await core.make_secondary_durable()
