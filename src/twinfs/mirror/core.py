@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from twinfs.fsio.syscalls import syncfs
-from twinfs.journal.log import IntentLog
+from twinfs.journal.log import IntentLog, LogError
 from twinfs.journal.ranges import Ranges, rounded
 from twinfs.journal.records import (
     WHOLE_FILE,
@@ -307,7 +307,7 @@ class Core:
     def secondary_failed(self, error: OSError) -> None:
         """Go on without it. Nothing is lost: what it did not do stays in the log, what it may not have
         kept is put there again, and everybody who waits for it is answered."""
-        if not self.is_secondary_up:
+        if not self.is_secondary_up or isinstance(error, LogError):
             return
         self.is_secondary_up = False
         self._give_up_attachment()
