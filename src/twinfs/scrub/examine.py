@@ -181,7 +181,9 @@ class Examiner:
         work = partial(hash_file, self.roots[index], path, self._methods[index])
         try:
             if index == 0:
-                hashed: Hashed = await trio.to_thread.run_sync(work, limiter=_limiter())
+                hashed: Hashed = await trio.to_thread.run_sync(
+                    work, limiter=_limiter(), abandon_on_cancel=True
+                )
             else:
                 hashed = await self._core.attachment.call(work)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -196,7 +198,7 @@ class Examiner:
         work = partial(_list, self.roots[index], path)
         try:
             if index == 0:
-                await trio.to_thread.run_sync(work, limiter=_limiter())
+                await trio.to_thread.run_sync(work, limiter=_limiter(), abandon_on_cancel=True)
             else:
                 await self._core.attachment.call(work)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
