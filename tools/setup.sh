@@ -18,13 +18,14 @@ stamp=$venv/.twinfs-setup
 prefix=${PREFIX:-/usr/local}
 installed=$prefix/lib/twinfs
 manuals="$prefix/share/man/man1/twinfs.1 $prefix/share/man/man1/twinfs-capture.1"
+units=$prefix/lib/systemd/system
 helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 
 # pyfuse3 is built from source, hence the compiler, headers and pkg-config.
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git mount procps psmisc
-qemu-utils rsync sqlite3 tar util-linux xfsprogs xvfb"
+qemu-utils rsync sqlite3 systemd tar util-linux xfsprogs xvfb"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -158,6 +159,8 @@ install_system() {
     ln -sf "$installed/bin/twinfs" "$prefix/bin/twinfs"
     ln -sf "$installed/bin/twinfs-capture" "$prefix/bin/twinfs-capture"
     cp docs/man/*.1 "$prefix/share/man/man1"
+    # Templates that do nothing until a volume's timer is enabled: `twinfs init --with-systemd`.
+    "$installed/bin/python" -m twinfs.daemon.systemd "$units" "$prefix/bin/twinfs"
     # mount(8) and umount(8) look for helpers in /sbin only, and run them with PATH unset.
     for helper in $helpers; do
         ln -sf "$installed/bin/twinfs" "$helper"
@@ -168,7 +171,8 @@ install_system() {
 uninstall_system() {
     rm -rf "$installed"
     # shellcheck disable=SC2086 # a list of words
-    rm -f "$prefix/bin/twinfs" "$prefix/bin/twinfs-capture" $manuals $helpers
+    rm -f "$prefix/bin/twinfs" "$prefix/bin/twinfs-capture" $manuals $helpers \
+        "$units"/twinfs-scrub@.service "$units"/twinfs-scrub@.timer
     say "removed $installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $helpers; settings and state stay"
 }
 

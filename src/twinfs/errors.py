@@ -73,5 +73,11 @@ class ControlError(TwinfsError):
     """The daemon answered a control request with a failure of its own."""
 
 
+class ScrubError(TwinfsError):
+    """A scrub could not run, or not to its end."""
+
+    exit_code = 8
+
+
 class ImageError(TwinfsError):
     """A disk image, or a part of it, cannot be read: the message names the layer and the offset."""

@@ -23,7 +23,15 @@ class Scene:
     As a context manager: mounted, furnished and clean at the start, everything taken away at the end.
     """
 
-    def __init__(self, base: Path, mode: str, kind: str | MakeDisk, *, first: str | MakeDisk = "dir") -> None:
+    def __init__(
+        self,
+        base: Path,
+        mode: str,
+        kind: str | MakeDisk,
+        *,
+        first: str | MakeDisk = "dir",
+        leg_timeout: str = "",
+    ) -> None:
         self._taken_out: list[Disk | FaultLayer] = []
         self.base = base
         base.mkdir(parents=True)
@@ -33,6 +41,7 @@ class Scene:
         self.disk, self.layer = self._leg(self.leg, kind)
         self.volume = Volume(base / "pair", mode, legs=(self.first, self.leg))
         self.mount = self.volume.mount
+        self._leg_timeout = leg_timeout or ("2s" if self.layer is not None else "20s")
 
     def _leg(self, path: Path, kind: str | MakeDisk) -> tuple[Disk | None, FaultLayer | None]:
         if kind == "dir":
@@ -50,8 +59,7 @@ class Scene:
     def __enter__(self) -> Scene:
         try:
             self.volume.init()
-            if self.layer is not None:
-                self.volume.configure('leg_timeout = "2s"')
+            self.volume.configure(f'leg_timeout = "{self._leg_timeout}"')
             self.volume.mount_it()
             furnish(self.mount)
             self.volume.sync()

@@ -101,16 +101,15 @@ class Soak:
         return stack
 
     def change_something(self) -> None:
-        match self.rng.randrange(4):
-            case 0:
-                mode = self.rng.choice(("sync", "batched"))
-                self.say(f"mode {mode}")
-                self.volume.twinfs("mode", self.volume.name, mode, check=False)
-            case 1:
-                self.say("sync")
-                self.volume.twinfs("sync", self.volume.name, check=False)
-            case _:
-                return
+        """A command in the middle of it. How long it takes under this load is not what is tested."""
+        mode = self.rng.choice(("sync", "batched"))
+        words = self.rng.choice((("mode", self.volume.name, mode), ("sync", self.volume.name), ()))
+        if words:
+            self.say(" ".join(words))
+            try:
+                self.volume.twinfs(*words, check=False, timeout=20)
+            except subprocess.TimeoutExpired:
+                self.say("not waited for")
 
     def kill_and_come_back(self) -> None:
         """In the middle of some trouble, or of none; the daemon may die again while it recovers."""
@@ -131,9 +130,10 @@ class Soak:
 
     def stop(self, writers: list[subprocess.Popen[str]]) -> None:
         for writer in writers:
-            writer.kill()
+            writer.terminate()
         for writer in writers:
-            writer.communicate(timeout=60)
+            out, err = writer.communicate(timeout=60)
+            assert out.startswith("ended by"), err
 
     # What must be so
 

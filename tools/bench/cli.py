@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+import msgspec
 from rich.console import Console
+from tools.bench import scrubbing
 from tools.bench.capture.cli import measure
 from tools.bench.chart import write_svg
 from tools.bench.errors import BenchError
@@ -54,6 +56,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "--loop", action="store_true", help="make each leg an ext4 file system on a loop device (needs root)"
     )
     parser.add_argument(
+        "--scrub", action="store_true", help="compare a scrub with cat and rsync -c, in place of all this"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="where bench.json and bench.svg go"
     )
     arguments = parser.parse_args(words)
@@ -90,6 +95,8 @@ def _guarded(work: Callable[[Console], int]) -> int:
 
 def _measure_in(arguments: argparse.Namespace, talk: Console) -> int:
     with scratch_space(arguments.dir) as scratch:
+        if arguments.scrub:
+            return _measure_scrub(arguments, scratch, talk)
         return _measure(arguments, scratch, talk)
 
 
@@ -137,6 +144,20 @@ def _measure(arguments: argparse.Namespace, scratch: Path, talk: Console) -> int
         _write(_report(runner, settings, started, is_complete=is_complete), arguments.out)
     # A system that is not installed here is no failure of the run.
     return 1 if any(trouble.workload != "all" for trouble in runner.troubles) else 0
+
+
+def _measure_scrub(arguments: argparse.Namespace, scratch: Path, talk: Console) -> int:
+    found = scrubbing.measure(
+        scratch,
+        load=scrubbing.QUICK if arguments.quick else scrubbing.FULL,
+        rounds=arguments.rounds,
+        on_loops=arguments.loop,
+        say=lambda text: talk.print(text, markup=False),
+    )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "scrub.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    scrubbing.print_measured(found, Console(width=110))
+    return 0
 
 
 def _report(runner: Runner, settings: Settings, started: str, *, is_complete: bool) -> Report:

@@ -17,10 +17,12 @@ from twinfs.cli.main import SUMMARIES
 
 _EXIT_CODES = {
     "0": "Done; for status: healthy.",
-    "1": "Failed.",
+    "1": "Failed; scrub: all mismatches are repaired.",
     "2": "The command line or the settings ask for something that cannot be.",
     "3": "status: a volume is degraded or failed.",
-    "4": "The volume is not mounted.",
+    "4": "The volume is not mounted; scrub: mismatches are left.",
+    "8": "scrub: it could not run.",
+    "32": "scrub: interrupted.",
     "130": "Interrupted.",
 }
 _FILES = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -23,12 +23,22 @@ from twinfs.daemon.groups import first_cause
 from twinfs.daemon.herald import Herald
 from twinfs.daemon.notify import notify
 from twinfs.daemon.paths import Paths
-from twinfs.daemon.protocol import DoneReply, ErrorReply
+from twinfs.daemon.protocol import DoneReply, ErrorReply, ScrubRequest
 from twinfs.daemon.reminders import Reminders
 from twinfs.daemon.request import MountRequest
 from twinfs.daemon.watch import Watch
-from twinfs.errors import BusyError, ControlError, MountError, TwinfsError
-from twinfs.model import ChannelTest, Mode, Order, Progress, Role, Survey, VolumeStatus
+from twinfs.errors import BusyError, ControlError, MountError, ScrubError, TwinfsError
+from twinfs.model import (
+    ChannelTest,
+    Mismatch,
+    Mode,
+    Order,
+    Progress,
+    Role,
+    ScrubRun,
+    Survey,
+    VolumeStatus,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +74,23 @@ class Volume(Protocol):
     async def close(self, on_progress: Callable[[Progress], None] | None = None) -> None: ...
 
 
+class Scrubs(Protocol):
+    """What a supervisor needs of daemon.scrubbing.Scrubs."""
+
+    async def run(
+        self,
+        request: ScrubRequest,
+        on_progress: Callable[[Progress], None],
+        on_mismatch: Callable[[Mismatch], Awaitable[None]],
+    ) -> ScrubRun: ...
+
+    async def work(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def with_last(self, status: VolumeStatus) -> VolumeStatus: ...
+
+
 V = TypeVar("V", bound=Volume)
 _V_contra = TypeVar("_V_contra", bound=Volume, contravariant=True)
 
@@ -86,12 +113,20 @@ class Serve(Protocol[_V_contra]):
 class Supervisor(Generic[V]):
     """Runs one opened volume until it is unmounted and drained."""
 
-    def __init__(self, paths: Paths, request: MountRequest, volume: V, serve: Serve[V]) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        request: MountRequest,
+        volume: V,
+        serve: Serve[V],
+        scrubs: Scrubs | None = None,
+    ) -> None:
         self._paths = paths
         self._name = request.config.name
         self._request = request
         self._volume = volume
         self._serve = serve
+        self._scrubs = scrubs
         self._herald = Herald(paths, request.config, self.status)
         reminders = Reminders(paths.reminders_file(self._name), self._herald.tell)
         self._watch = Watch(request.config, self._fresh_status, self._herald, reminders)
@@ -133,10 +168,23 @@ class Supervisor(Generic[V]):
 
     def status(self) -> VolumeStatus:
         mountpoint = self._request.mountpoint if self._is_mounted else None
-        return self._volume.status(pid=os.getpid(), mountpoint=mountpoint)
+        status = self._volume.status(pid=os.getpid(), mountpoint=mountpoint)
+        return status if self._scrubs is None else self._scrubs.with_last(status)
 
     async def sync(self, on_progress: Callable[[Progress], None]) -> None:
         await self._volume.sync(on_progress)
+
+    async def scrub(
+        self,
+        request: ScrubRequest,
+        on_progress: Callable[[Progress], None],
+        on_mismatch: Callable[[Mismatch], Awaitable[None]],
+    ) -> ScrubRun:
+        if self._scrubs is None or not self._is_mounted:
+            raise ScrubError(
+                f"volume {self._name} is being mounted or unmounted; try again when that is done"
+            )
+        return await self._scrubs.run(request, on_progress, on_mismatch)
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
         await self._volume.set_mode(mode, interval_seconds, at)
@@ -167,6 +215,8 @@ class Supervisor(Generic[V]):
             await work.start(self._volume.run)
             await work.start(self._serve_until_unmounted)
             self._is_mounted = True
+            if self._scrubs is not None:
+                work.start_soon(self._scrubs.work)
             work.start_soon(self._watch.run)
             self._herald.tell("mounted", f"at {self._request.mountpoint}")
             notify("READY=1")
@@ -196,6 +246,8 @@ class Supervisor(Generic[V]):
         self._is_mounted = False
         self._is_draining = True
         notify("STOPPING=1")
+        if self._scrubs is not None:
+            await self._scrubs.stop()
         outcome: DoneReply | ErrorReply = ErrorReply(
             f"volume {self._name}: interrupted before everything reached the secondary;"
             f" go on with: twinfs sync {self._name}"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -51,6 +52,17 @@ CLOCK_SLACK_NS: Final = 5_000_000_000
 _COMPARED_SINGLY: Final = 256
 _MOST_UNPROVEN: Final = 100_000
 
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A name of the primary behind which a scrub put another object, or other metadata, than the kernel
+    knows. `ident` is the number of what stood there, 0 where nobody knew it."""
+
+    parent: int
+    name: bytes
+    ident: int
+
+
 NodeChange = Callable[[], int]
 """Does a change on the primary, returns the node number of the object it was about."""
 
@@ -66,7 +78,9 @@ class Core:
         self.excludes = excludes
         self.mode = mode
         self.nodes = NodeTable(primary_fd)
-        self.attachment = Attachment(secondary_fd, log)
+        self.attachment = Attachment(
+            secondary_fd, 0 if secondary_fd < 0 else os.fstat(secondary_fd).st_dev, log
+        )
         self.given_up: list[Attachment] = []
         """Attachments of a disk that did not answer; calls there may still come back."""
         self.pending: deque[Change] = deque()
@@ -86,6 +100,7 @@ class Core:
         self._asked: set[int] = set()
         self._unproven: dict[bytes, None] = {}
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
+        self.on_primary_mended: Callable[[Sequence[Mended]], None] = lambda mended: None
 
     @property
     def applier(self) -> Applier:
@@ -309,10 +324,10 @@ class Core:
         """From the start: nobody waits for it, and nothing was written to it."""
         self.is_secondary_up = False
 
-    def attach(self, root_fd: int) -> None:
+    def attach(self, root_fd: int, device: int) -> None:
         """The secondary is back, perhaps as another mount; all that was given up has come back."""
         absent = self.attachment
-        self.attachment = Attachment(root_fd, self.log)
+        self.attachment = Attachment(root_fd, device, self.log)
         self.applier.take_over(absent.applier)
         absent.end()
         # Before the comparison begins: what changes while it runs has to be known.
@@ -335,7 +350,7 @@ class Core:
                 node.stale.is_behind = True
         old.give_up(fds)
         self.given_up.append(old)
-        self.attachment = Attachment(-1, self.log)
+        self.attachment = Attachment(-1, 0, self.log)
         self.applier.take_over(old.applier)
 
     def stand_on(self, root_fd: int, compares: dict[int, Compare]) -> None:
@@ -343,7 +358,7 @@ class Core:
         anew with `compares`."""
         self._give_up_attachment()
         self.attachment.end()
-        self.attachment = Attachment(-1, self.log)
+        self.attachment = Attachment(-1, 0, self.log)
         self.is_secondary_up = False
         self.pending.clear()
         self._unproven = {}
@@ -474,6 +489,22 @@ class Core:
         """Whether a status is the node's: a path may lead to another object by the time it is opened."""
         return lambda status: self.nodes.ident_of(status) == node.ident
 
+    async def let_writes_land(self, node: Node) -> None:
+        """Until the next await, no write to the node is on its way: those there are have landed, new ones
+        wait. A write puts the mtime back to what it was before, which must not undo what is set meanwhile."""
+        while (hold := self.holds.get(node.ident)) is not None:
+            await hold.wait()
+        if not _is_in_flight(node):
+            return
+        landed = self.holds[node.ident] = trio.Event()
+        try:
+            while _is_in_flight(node):  # noqa: ASYNC110 - rare, and milliseconds
+                await trio.sleep(0.001)
+        finally:
+            if self.holds.get(node.ident) is landed:
+                del self.holds[node.ident]
+            landed.set()
+
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
         await self.wait_for_comparison()
@@ -556,6 +587,10 @@ class Core:
             or self.applier.touched_after[1]
             or self.copying
         )
+
+
+def _is_in_flight(node: Node) -> bool:
+    return node.stale is not None and node.stale.in_flight > 0
 
 
 def _is_below(path: bytes, directory: bytes) -> bool:

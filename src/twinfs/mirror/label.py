@@ -73,6 +73,7 @@ class Leg:
         self.path = path
         self.fd = fd
         self.label = label
+        self.device = os.fstat(fd).st_dev
         self._writing = threading.Lock()
 
     @staticmethod

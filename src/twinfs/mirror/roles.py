@@ -158,7 +158,7 @@ class Roles:
                 await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))
                 followed_fd = fcntl.fcntl(old.fd, fcntl.F_DUPFD_CLOEXEC, 3)
                 self._turn_to(leg, None, close_old=True, is_moved=False)
-                core.attach(followed_fd)
+                core.attach(followed_fd, old.device)
                 pair.secondary = Secondary(
                     pair.config, old.place, Leg(old.place, old.path, followed_fd, old.label)
                 )

@@ -105,7 +105,7 @@ class Secondary:
         except OSError:
             self.state = LegState.FAULTY
             return False
-        core.attach(leg.fd)
+        core.attach(leg.fd, leg.device)
         self.leg = leg
         self._space = space
         self.state = LegState.STALE

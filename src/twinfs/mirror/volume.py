@@ -99,6 +99,11 @@ class Volume:
         for kind, message in notes:
             self.tell(kind, message)
 
+    @property
+    def drain_lock(self) -> trio.Lock:
+        """Held by whoever copies to the secondary; hold it to be the only one."""
+        return self._drainer.lock
+
     # Commands
 
     async def sync(self, on_progress: OnProgress | None = None) -> None:

@@ -6,13 +6,24 @@ from typing import Final
 
 from twinfs.model import Severity
 
-_ORDINARY: Final = frozenset(("mounted", "unmounted", "mode_changed", "secondary_detached", "replaced"))
+_ORDINARY: Final = frozenset(
+    ("mounted", "unmounted", "mode_changed", "secondary_detached", "replaced", "scrubbed")
+)
 """What somebody asked for, and saw."""
 
 _GOOD_NEWS: Final = frozenset(("secondary_back", "attention_over", "test"))
 
 _BAD_NEWS: Final = frozenset(
-    ("error", "mount_failed", "primary_failed", "secondary_failed", "secondary_missing", "needs_attention")
+    (
+        "error",
+        "mismatches_left",
+        "mount_failed",
+        "needs_attention",
+        "primary_failed",
+        "scrub_failed",
+        "secondary_failed",
+        "secondary_missing",
+    )
 )
 
 
