@@ -25,7 +25,7 @@ helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git mount procps psmisc
-qemu-utils rsync sqlite3 systemd tar util-linux xfsprogs xvfb"
+ qemu-utils rsync sqlite3 systemd tar util-linux xfsprogs xvfb"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }

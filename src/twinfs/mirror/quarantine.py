@@ -32,7 +32,10 @@ class Quarantine:
         goes there, because what those get from now on is not its; a kill may leave it in both places. A
         name that is taken there already gets a number.
         """
-        target = self.place_for(path)
+        self.put_away(dir_fd, name, self.place_for(path))
+
+    def put_away(self, dir_fd: int, name: bytes, target: bytes) -> None:
+        """As `take`, where `place_for` has said what it is called there."""
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
             self._copy(dir_fd, name, target)

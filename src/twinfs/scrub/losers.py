@@ -32,9 +32,7 @@ class Losers(Quarantine):
         target = self.place_for(path)
         self.explain(path, why, target)
         with located(self._root_fd, path) as (dir_fd, name):
-            os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
-        self._part_from_other_names(target)
-        self.moved += 1
+            self.put_away(dir_fd, name, target)
 
     def explain(self, path: bytes, why: str, target: bytes | None = None) -> None:
         """Durable before the repair: where it was, when, why, and what it is called now."""
