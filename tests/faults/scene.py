@@ -31,7 +31,9 @@ class Scene:
         *,
         first: str | MakeDisk = "dir",
         leg_timeout: str = "",
+        make_state: Callable[[Path], object] = lambda path: None,
     ) -> None:
+        """`make_state` makes the place of the state directory, where that is a disk of its own."""
         self._taken_out: list[Disk | FaultLayer] = []
         self.base = base
         base.mkdir(parents=True)
@@ -39,6 +41,7 @@ class Scene:
         self.leg = base / "second"
         self.first_disk, self.first_layer = self._leg(self.first, first)
         self.disk, self.layer = self._leg(self.leg, kind)
+        make_state(base / "pair/state")
         self.volume = Volume(base / "pair", mode, legs=(self.first, self.leg))
         self.mount = self.volume.mount
         self._leg_timeout = leg_timeout or ("2s" if self.layer is not None else "20s")

@@ -19,7 +19,8 @@ from twinfs.fuse.virtual_operations import VirtualOperations
 from twinfs.mirror.volume import Volume
 from twinfs.report import json_lines
 
-_MAX_TASKS: Final = 64
+_MAX_TASKS: Final = 1024
+"""Requests at a time. Those that wait for a leg that hangs must not keep the others out."""
 
 
 async def serve(

@@ -25,20 +25,25 @@ import msgspec
 
 from twinfs.errors import StateError
 from twinfs.fsio.identity import boot_id
-from twinfs.journal.records import Closed, Compare, Header, Record
+from twinfs.journal.records import Abort, Closed, Compare, Header, Record
 
 FORMAT_VERSION: Final = 2
 _MAGIC: Final = b"twinfs\x00\x02"
 _START: Final = struct.Struct("<8sQ")
 """What the file begins with: the magic, and up to where it has been written."""
 _REACH_AT: Final = len(_MAGIC)
+_ROOM_BYTES: Final = 64 * 1024
 _FRAME: Final = struct.Struct("<II")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[int, Record]).decode
 
 
+class LogError(OSError):
+    """The state store refuses: neither leg is to blame, and no change may begin."""
+
+
 class IntentLog:
-    """Appends records; `reset` forgets them once nothing is pending."""
+    """Appends records; `reset` forgets them once nothing is pending. LogError when it cannot be written."""
 
     def __init__(self, directory: Path, volume_id: str, excludes: str = "", session: str = "") -> None:
         """`session` is that of the legs' labels, see `Header`."""
@@ -48,6 +53,8 @@ class IntentLog:
         self.session = session
         self.follows = ""
         self.is_renumbered = False
+        self.is_failing = False
+        """Whether the last thing that was to be written could not be."""
         self._fd = -1
         self._start_fd = -1
         self._size_bytes = 0
@@ -70,7 +77,7 @@ class IntentLog:
         """
         records = list(records)
         self.before_forgetting()
-        with self._lock:
+        with self._lock, self._blamed():
             self._start(records, since_ns or time.time_ns(), is_durable=True)
             self._last_number = max(last_number, self._last_number)
 
@@ -134,8 +141,8 @@ class IntentLog:
         return self._size_bytes
 
     def append(self, number: int, record: Record) -> None:
-        """Write one record. A full state disk raises OSError, before anything on a leg has changed."""
-        with self._lock:
+        """Write one record. A full state disk raises LogError, before anything on a leg has changed."""
+        with self._lock, self._blamed():
             self._pay()
             self._write(number, record)
 
@@ -145,8 +152,30 @@ class IntentLog:
         with self._lock:
             self._owed.append((number, record))
             # No room: it stays owed.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), self._blamed():
                 self._pay()
+
+    @contextlib.contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """An error of the state store is known as one: errnos alone look like a leg's."""
+        try:
+            yield
+        except OSError as error:
+            self.is_failing = True
+            raise LogError(error.errno, error.strerror, str(self._path)) from error
+        self.is_failing = False
+
+    def try_again(self) -> None:
+        """Find room for many records, and write one that says nothing: nobody may have anything to write
+        while changes are refused."""
+        probe = self._path.with_suffix(".probe")
+        with self._lock, self._blamed():
+            try:
+                probe.write_bytes(bytes(_ROOM_BYTES))
+            finally:
+                probe.unlink(missing_ok=True)
+            self._pay()
+            self._write(0, Abort())
 
     def _pay(self) -> None:
         while self._owed:
@@ -172,7 +201,7 @@ class IntentLog:
         here costs a comparison.
         """
         self.before_forgetting()
-        with self._lock:
+        with self._lock, self._blamed():
             self._start((), time.time_ns(), is_durable=False)
 
     def fsync(self) -> None:

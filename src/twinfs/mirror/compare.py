@@ -218,7 +218,8 @@ class Comparer:
         if wanted.st_nlink == 1:
             return False
         first = self._first_names.get(key)
-        if first is None and present is None and not self._is_whole:
+        is_other_file = present is None or present.st_nlink != wanted.st_nlink
+        if first is None and is_other_file and not self._is_whole:
             # Its other names may be outside of what is compared: only a look at everything tells.
             self.has_unknown_links = True
             return True

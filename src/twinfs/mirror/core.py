@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from twinfs.fsio.syscalls import syncfs
-from twinfs.journal.log import IntentLog
+from twinfs.journal.log import IntentLog, LogError
 from twinfs.journal.ranges import Ranges, rounded
 from twinfs.journal.records import (
     WHOLE_FILE,
@@ -86,6 +86,8 @@ class Core:
         self.pending: deque[Change] = deque()
         self.compares: dict[int, Compare] = {}
         self.comparing = 0
+        self.on_moved: Callable[[bytes], None] = lambda path: None
+        """Told by the lane of what was renamed to below the path that is being compared."""
         self.stale: dict[int, Node] = {}
         self.copying: set[int] = set()
         self.names_number = 0
@@ -222,14 +224,25 @@ class Core:
     def _follow(self, number: int, names: NameChange, unexpected: tuple[bytes, ...]) -> None:
         if isinstance(names, Rename):
             self._compares_follow(number, names)
-            if self.compares:
-                # A comparison on its way may have passed the new place and not yet reached the old one.
-                unexpected += (names.source, names.path) if names.is_exchange else (names.path,)
+            unexpected += self._moved_uncompared(names)
         if unexpected and any(isinstance(later.names, Rename) for later in list(self.pending)[1:]):
             # These are names of the past: on the primary they may be others' by now.
             unexpected = (b"",)
         for path in unexpected:
             self.compare_later(path)
+
+    def _moved_uncompared(self, change: Rename) -> tuple[bytes, ...]:
+        """Where a comparison on its way may have passed the new place and not yet reached the old one: told
+        to that comparison, or handed back for another one."""
+        running = self.compares.get(self.comparing)
+        others = [record for number, record in list(self.compares.items()) if number != self.comparing]
+        uncovered: tuple[bytes, ...] = ()
+        for path in (change.source, change.path) if change.is_exchange else (change.path,):
+            if running is not None and _is_below(path, running.path):
+                self.on_moved(path)
+            elif (running or others) and not any(_is_below(path, record.path) for record in others):
+                uncovered += (path,)
+        return uncovered
 
     def _compares_follow(self, number: int, change: Rename) -> None:
         for known, record in list(self.compares.items()):
@@ -294,7 +307,7 @@ class Core:
     def secondary_failed(self, error: OSError) -> None:
         """Go on without it. Nothing is lost: what it did not do stays in the log, what it may not have
         kept is put there again, and everybody who waits for it is answered."""
-        if not self.is_secondary_up:
+        if not self.is_secondary_up or isinstance(error, LogError):
             return
         self.is_secondary_up = False
         self._give_up_attachment()

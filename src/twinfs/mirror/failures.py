@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from twinfs.journal.log import LogError
+
 LEG_FAILURES: Final = frozenset(
     (
         errno.EIO,
@@ -35,7 +37,7 @@ UNEXPECTED: Final = frozenset(
 
 
 def is_leg_failure(error: OSError) -> bool:
-    return error.errno in LEG_FAILURES
+    return error.errno in LEG_FAILURES and not isinstance(error, LogError)
 
 
 def is_full(error: OSError) -> bool:

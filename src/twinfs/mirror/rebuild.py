@@ -22,6 +22,7 @@ from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.progress import Meter
+from twinfs.mirror.sample import Sample
 from twinfs.mirror.secondary import let_go_of_open_files
 
 _LISTING_TRIES: Final = 20
@@ -34,6 +35,7 @@ class Rebuilt:
     """What comparisons found: objects looked at, files whose content differed and was copied."""
 
     def __init__(self) -> None:
+        self.sample = Sample()
         self.clear()
 
     def clear(self) -> None:
@@ -74,11 +76,18 @@ class Rebuild:
         let_go_of_open_files(core)
         places = [Place(record.path, is_single=bool(record.path))]
         core.applier.followers.update(places)
+
+        def come_in(path: bytes) -> None:
+            places.append(Place(path, is_single=True))
+            core.applier.followers.add(places[-1])
+
+        core.on_moved = come_in
         try:
             while places:
                 await self._step(comparer, places)
         finally:
             core.comparing = 0
+            core.on_moved = lambda path: None
             core.applier.followers.difference_update(places)
             comparer.close()
         await core.make_secondary_durable()
@@ -177,6 +186,7 @@ class Rebuild:
         """Only a failing secondary ends the comparison; its record stays and begins it again."""
         if outcome is None and not copy.was_equal:
             self._rebuilt.differing += 1
+            self._rebuilt.sample.add(copy.path)
         if outcome is None or copy.path == GONE:
             return
         if isinstance(outcome, MovedError | FileNotFoundError):

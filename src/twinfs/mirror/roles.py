@@ -20,6 +20,7 @@ from typing import Final
 import trio
 
 from twinfs.errors import LegError
+from twinfs.journal.log import LogError
 from twinfs.journal.records import Compare
 from twinfs.mirror import unreached
 from twinfs.mirror.content import Content
@@ -70,7 +71,7 @@ class Roles:
 
         A disk that can still write its label is not dead; what it said is then the caller's answer.
         """
-        if error.errno not in PRIMARY_FAILURES:
+        if error.errno not in PRIMARY_FAILURES or isinstance(error, LogError):
             return False
         async with self._lock:
             if era != self.era:

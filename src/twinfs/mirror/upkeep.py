@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,10 +17,11 @@ from twinfs.mirror.hang import HangWatch
 from twinfs.mirror.mend import Mender
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.schedule import seconds_until
-from twinfs.model import Mode
+from twinfs.model import LegState, Mode
 
 RETRY_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 1.0
+_LOG_LOOK_SECONDS: Final = 2.0
 _LARGE_LOG_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -33,6 +35,7 @@ class Upkeep:
         self._mender = mender
         self._wake = trio.Event()
         self._catching_up = trio.Lock()
+        self._is_distrusting = False
         self.interval_seconds = pair.config.interval_seconds
         self.at = pair.config.at
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
@@ -49,6 +52,7 @@ class Upkeep:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hang_watch().run)
             nursery.start_soon(self._check_now_and_then)
+            nursery.start_soon(self._watch_log)
             nursery.start_soon(self._mender.run)
             while True:
                 with trio.move_on_after(self._pause_seconds()):
@@ -58,7 +62,8 @@ class Upkeep:
 
     def _pause_seconds(self) -> float:
         core = self._core
-        if not core.is_secondary_up or self._drainer.has_troubles:
+        has_troubles = self._drainer.has_troubles or self._is_distrusting
+        if not core.is_secondary_up or has_troubles or core.log.is_failing:
             return RETRY_SECONDS
         if core.compares:
             return 0
@@ -78,10 +83,9 @@ class Upkeep:
                 await self._drainer.settle()
             if not core.is_behind and core.is_secondary_up:
                 await self.caught_up()
+            await self._shorten_log()
         except OSError as error:
             core.secondary_failed(error)
-            return
-        await self._shorten_log()
 
     async def look_for_secondary(self) -> bool:
         """After a failure: whether the secondary can be used again."""
@@ -91,15 +95,35 @@ class Upkeep:
 
     async def caught_up(self) -> None:
         """The secondary has all that it missed: say so on the labels, and to people, once."""
+        core, pair = self._core, self._pair
         try:
             async with self._catching_up:
-                is_news = await self._pair.secondary.caught_up(self._core, self._pair.primary)
+                if pair.secondary.is_known_equal(pair.primary):
+                    pair.secondary.state = LegState.IN_SYNC
+                    return
+                compared, differing = await self._drainer.sample.compare(core)
+                if differing:
+                    self._distrust(compared, differing)
+                    return
+                is_news = await pair.secondary.caught_up(core, pair.primary)
         except OSError as error:
             self._core.secondary_failed(error)
             return
+        self._is_distrusting = False
         if is_news:
             self.on_caught_up()
             self.on_event("secondary_back", "the secondary works again and has what it had missed")
+
+    def _distrust(self, compared: int, differing: list[bytes]) -> None:
+        if not self._is_distrusting:
+            self._is_distrusting = True
+            name = os.fsdecode(differing[0])
+            self.on_event(
+                "verify_failed",
+                f"{len(differing)} of {compared} files that were copied to {self._pair.secondary.path} read"
+                f" back otherwise, {name} for one: everything is compared, byte by byte",
+            )
+        self._core.compare_later(b"", 1)
 
     async def _shorten_log(self) -> None:
         """A log that never came to rest: write it anew, with what is pending."""
@@ -122,17 +146,37 @@ class Upkeep:
         limit = f"{self._pair.config.log_limit:,}"
         self.on_event("log_full", f"more than {limit} changes wait: everything will be compared instead")
 
+    async def _watch_log(self) -> None:
+        """Say that the state store refuses, and that it does not any more. Changes are refused meanwhile:
+        what is not in the log would be lost to the secondary."""
+        log, was_failing = self._core.log, False
+        while True:
+            await trio.sleep(_LOG_LOOK_SECONDS)
+            reason = ""
+            if log.is_failing:
+                try:
+                    log.try_again()
+                except OSError as error:
+                    reason = f"{error.strerror}: {error.filename}"
+            if log.is_failing and not was_failing:
+                message = f"the intent log cannot be written ({reason}); changes are refused until it can"
+                self.on_event("log_failed", message)
+            elif was_failing and not log.is_failing:
+                self.on_event("log_works", "the intent log can be written again")
+                self.wake()
+            was_failing = log.is_failing
+
     # The secondary's health
 
     async def _check_now_and_then(self) -> None:
         while True:
             await trio.sleep(RETRY_SECONDS)
-            await self._bound_log()
-            if self._core.is_secondary_up:
-                try:
+            try:
+                await self._bound_log()
+                if self._core.is_secondary_up:
                     await self._pair.secondary.check(self._core)
-                except OSError as error:
-                    self._core.secondary_failed(error)
+            except OSError as error:
+                self._core.secondary_failed(error)
 
     def _hang_watch(self) -> HangWatch:
         return HangWatch(self._core, self._pair.config.leg_timeout_seconds, self._on_hang)

@@ -11,11 +11,12 @@ _ORDINARY: Final = frozenset(
 )
 """What somebody asked for, and saw."""
 
-_GOOD_NEWS: Final = frozenset(("secondary_back", "attention_over", "test"))
+_GOOD_NEWS: Final = frozenset(("secondary_back", "attention_over", "log_works", "test"))
 
 _BAD_NEWS: Final = frozenset(
     (
         "error",
+        "log_failed",
         "mismatches_left",
         "mount_failed",
         "needs_attention",
@@ -23,6 +24,7 @@ _BAD_NEWS: Final = frozenset(
         "scrub_failed",
         "secondary_failed",
         "secondary_missing",
+        "verify_failed",
     )
 )
 
