@@ -205,7 +205,15 @@ class IntentLog:
             self._start((), time.time_ns(), is_durable=False)
 
     def fsync(self) -> None:
-        os.fsync(self._fd)
+        """In any thread: the log may begin anew meanwhile, and its descriptor's number be another file's."""
+        with self._lock:
+            fd = os.dup(self._fd)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            raise LogError(error.errno, error.strerror, str(self._path)) from error
+        finally:
+            os.close(fd)
 
     def close(self, *, is_clean: bool) -> None:
         """`is_clean` promises that nothing is pending and both legs are durable."""

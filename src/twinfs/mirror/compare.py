@@ -193,6 +193,8 @@ class Comparer:
         elif stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, trust):
             copy = self._whole_copy(path, wanted)
             copy.is_comparing = present is not None
+            if trust.is_keeping:
+                copy.set_aside = partial(self.quarantine.keep_copy, path)
             found.copies.append(copy)
         else:
             self._metadata(path)

@@ -311,13 +311,14 @@ class Content:
             else:
                 core.compare_later(path)  # not made there for want of room, perhaps
 
-    def open_anew(self) -> list[int]:
+    def open_anew(self, *, is_old_alive: bool) -> list[int]:
         """The primary is another leg now: open there what is open. What is not there any more is lost to
-        who has it open. Returns the old descriptors, which calls on their way may still be using."""
+        who has it open, but for what had been removed when the old leg still answers: that stays there.
+        Returns the old descriptors, which calls on their way may still be using."""
         old: list[int] = []
         for node in self._core.nodes.open_files():
             file = node.file
-            if file is None:
+            if file is None or (is_old_alive and node.is_removed):
                 continue
             old += {file.read_fd, file.write_fd} - {-1}
             is_reading, is_writing = file.read_fd >= 0, file.write_fd >= 0

@@ -59,6 +59,9 @@ class Copy:
         self.has_replaced = False
         self.is_comparing = False
         """Set before `begin`: read both sides first, and write only if they differ."""
+        self.set_aside: Callable[[int], None] | None = None
+        """Set before `begin`: given the secondary's old content, open, before that is overwritten. Whatever
+        that raises is why this copy failed."""
         self.was_equal = False
         self._old_fd = -1
 
@@ -149,6 +152,8 @@ class Copy:
         if self._old_fd >= 0 and is_same_content(self._source_fd, self._old_fd, size, on_bytes):
             self.was_equal = True
             return
+        if self._old_fd >= 0 and self.set_aside is not None:
+            self.set_aside(self._old_fd)
         for start, end in self.ranges:
             copy_range(self._source_fd, self._fd, start, min(end, size), on_bytes)
         os.ftruncate(self._fd, size)

@@ -7,10 +7,13 @@ is announced, done on the primary and committed without one.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -101,6 +104,7 @@ class Core:
         """False while the secondary is away and everything will be compared: then no change is noted."""
         self._asked: set[int] = set()
         self._unproven: dict[bytes, None] = {}
+        self._proving: list[dict[bytes, None]] = []
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
         self.on_primary_mended: Callable[[Sequence[Mended]], None] = lambda mended: None
 
@@ -256,7 +260,10 @@ class Core:
     def compare_later(self, path: bytes, distrust_ns: int = 0, *, is_keeping: bool = False) -> None:
         """Put "compare everything below `path`" into the log."""
         if any(
-            number != self.comparing and _is_below(path, known.path) and known.is_keeping >= is_keeping
+            number != self.comparing
+            and _is_below(path, known.path)
+            and known.is_keeping >= is_keeping
+            and _is_as_strict(known.distrust_ns, distrust_ns)
             for number, known in list(self.compares.items())
         ):
             return  # the one that is running may have passed the path already
@@ -276,12 +283,35 @@ class Core:
     async def make_secondary_durable(self) -> None:
         """syncfs(2). When it fails, what was written since the last time stays unproven: the kernel says
         so once, and a second success would prove nothing."""
+        attachment = self.attachment
         written, self._unproven = self._unproven, {}
+        self._proving.append(written)
         try:
-            await self.attachment.call(partial(syncfs, self.applier.root_fd))
+            await attachment.call(partial(syncfs, attachment.applier.root_fd))
         except BaseException:
-            self._unproven = written | self._unproven
+            if attachment is self.attachment:  # else who gave it up has seen to it
+                self._unproven = written | self._unproven
             raise
+        finally:
+            self._proving = [other for other in self._proving if other is not written]
+
+    @asynccontextmanager
+    async def lane_at_rest(self) -> AsyncIterator[bool]:
+        """Until the next await, the lane does nothing, nor notes what it did: a log begun anew would miss
+        it, and do a second time what is done. False when the disk was given up first."""
+        reached, go_on = threading.Event(), threading.Event()
+
+        def rest() -> None:
+            reached.set()
+            go_on.wait()
+
+        job = self.lane.start(rest)
+        try:
+            while not (reached.is_set() or job.is_done):  # noqa: ASYNC110 - rare, and milliseconds
+                await trio.sleep(0.001)
+            yield not job.is_done
+        finally:
+            go_on.set()
 
     @property
     def distrusted_since_ns(self) -> int:
@@ -311,20 +341,31 @@ class Core:
             return
         self.is_secondary_up = False
         self._give_up_attachment()
-        for path in self._take_unproven():
-            self.compare_later(path, self.distrusted_since_ns)
+        self._distrust_unproven()
         self.on_secondary_error(error)
 
-    def _take_unproven(self) -> Iterable[bytes]:
-        unproven, self._unproven = self._unproven, {}
-        return unproven if len(unproven) <= _COMPARED_SINGLY else (b"",)
+    def _distrust_unproven(self) -> None:
+        """What the disk may not have kept is compared, whatever sizes and times say: what is known to have
+        been written, and what comparisons have copied that did not come to an end."""
+        since_ns = self.distrusted_since_ns
+        for number, record in list(self.compares.items()):
+            if not record.distrust_ns or record.distrust_ns > since_ns:
+                self.compares[number] = msgspec.structs.replace(record, distrust_ns=since_ns)
+                self.log.owe(number, self.compares[number])
+        unproven = self._unproven.copy()
+        for proving in self._proving:
+            unproven.update(proving)
+        self._unproven = {}
+        for path in unproven if len(unproven) <= _COMPARED_SINGLY else (b"",):
+            # The state store refuses: the record is owed.
+            with contextlib.suppress(LogError):
+                self.compare_later(path, since_ns)
 
     def let_go_of_secondary(self) -> None:
         """On purpose; what changes from now on waits."""
         self.is_secondary_up = False
         self._give_up_attachment()
-        for path in self._take_unproven():
-            self.compare_later(path, self.distrusted_since_ns)
+        self._distrust_unproven()
 
     def secondary_replaced(self) -> None:
         """Another disk is to take its place: it has nothing of what this one has."""
@@ -608,3 +649,8 @@ def _is_in_flight(node: Node) -> bool:
 
 def _is_below(path: bytes, directory: bytes) -> bool:
     return not directory or path == directory or path.startswith(directory + b"/")
+
+
+def _is_as_strict(known_ns: int, wanted_ns: int) -> bool:
+    """Whether a comparison that distrusts since `known_ns` reads what one since `wanted_ns` would."""
+    return not wanted_ns or 0 < known_ns <= wanted_ns

@@ -72,13 +72,20 @@ class _Suspicion:
     def is_standing_still(self) -> bool:
         """The call that was waiting then still does, and the device has finished nothing since."""
         is_same = self.attachment.busy_seconds() >= time.monotonic() - self._oldest - _SLACK_SECONDS
-        return self._device is not None and is_same and self._requests_done() == self._done
+        if self._device is None or not is_same:
+            return False
+        done = self._requests_done()
+        return done is None or done == self._done
 
-    def _requests_done(self) -> int:
-        """Reads, writes and flushes; see Documentation/block/stat.rst in the kernel's source."""
+    def _requests_done(self) -> int | None:
+        """Reads, writes and flushes; see Documentation/block/stat.rst in the kernel's source. None where
+        there is no device, any more or at all."""
         if self._device is None:
-            return 0
-        fields = [int(field) for field in self._device.read_text().split()]
+            return None
+        try:
+            fields = [int(field) for field in self._device.read_text().split()]
+        except OSError:
+            return None
         return sum(fields[position] for position in _COMPLETED if position < len(fields))
 
 

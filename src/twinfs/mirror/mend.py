@@ -102,7 +102,8 @@ class Mender:
                 return
             text = os.fsdecode(path)
             try:
-                await trio.to_thread.run_sync(partial(self._write, node, start, data))
+                if not await trio.to_thread.run_sync(partial(self._write, node, start, data)):
+                    return
             except OSError as error:
                 self.on_event("error", f"the primary cannot read {text}, nor take it anew: {error.strerror}")
             else:
@@ -113,17 +114,19 @@ class Mender:
                 del core.holds[node.ident]
             released.set()
 
-    def _write(self, node: Node, start: int, data: bytes) -> None:
-        """In a thread; writes of callers are held."""
+    def _write(self, node: Node, start: int, data: bytes) -> bool:
+        """In a thread; writes of callers are held. False where the node's name leads elsewhere by now."""
         if node.file is not None and node.file.fd >= 0:
             path = fd_path(node.file.fd)
         elif node.parent is not None:
             path = fd_path(self._core.nodes.directory(node.parent)) + b"/" + node.name
         else:
-            return
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            return False
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             before = os.fstat(fd)
+            if self._core.nodes.ident_of(before) != node.ident:
+                return False
             written = os.pwrite(fd, data[: max(0, before.st_size - start)], start)
             with contextlib.suppress(PermissionError):
                 os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -132,6 +135,7 @@ class Mender:
             os.posix_fadvise(fd, start, written, os.POSIX_FADV_DONTNEED)
             if os.pread(fd, written, start) != data[:written]:
                 raise OSError(errno.EIO, "it reads back otherwise")
+            return True
         finally:
             os.close(fd)
 

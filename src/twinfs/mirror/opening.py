@@ -100,7 +100,10 @@ def _take_over(
     if lost:
         unreached.save(directory, lost)
     leg = legs.primary
-    change = LabelChange(role=Role.PRIMARY, events=leg.label.events + 1, is_alone=True)
+    # With a session that the old log does not have: what that says is to be done on the other leg.
+    change = LabelChange(
+        role=Role.PRIMARY, events=leg.label.events + 1, is_alone=True, session=core.log.session
+    )
     leg.write_label(is_in_use=True, change=change)
     since_ns = max(1, (left.header.since_ns if left.header else time.time_ns()) - CLOCK_SLACK_NS)
     number = recovered.last_number + 1

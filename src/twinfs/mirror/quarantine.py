@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from datetime import UTC, datetime
@@ -9,7 +10,9 @@ from typing import Final
 
 from twinfs.fsio.copy import copy_range
 from twinfs.fsio.metadata import copy_metadata, fd_path
+from twinfs.mirror.copier import TEMPORARY
 
+_numbers: Final = itertools.count()
 QUARANTINE: Final = b".twinfs/quarantine"
 
 
@@ -38,7 +41,11 @@ class Quarantine:
         """As `take`, where `place_for` has said what it is called there."""
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-            self._copy(dir_fd, name, target)
+            source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+            try:
+                self._copy(source, target)
+            finally:
+                os.close(source)
             os.unlink(name, dir_fd=dir_fd)
         else:
             os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
@@ -61,21 +68,27 @@ class Quarantine:
             target = parent + b"/" + name[:240] + b".%d" % number
         return target
 
-    def _copy(self, dir_fd: int, name: bytes, target: bytes) -> None:
-        own = target[:-200] + b".own" if len(target.rpartition(b"/")[2]) > 240 else target + b".own"
-        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    def keep_copy(self, path: bytes, fd: int) -> None:
+        """Keep the content of the open file, which stays where it is, as what was at `path`. In any
+        thread."""
+        self._copy(fd, self.place_for(path))
+        self.moved += 1
+
+    def _copy(self, source: int, target: bytes) -> None:
+        # Not beside the target: that name may be another's. What a kill leaves goes with the next start.
+        own = TEMPORARY + b"/own-%d" % next(_numbers)
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        copy = os.open(own, flags, 0o600, dir_fd=self._root_fd)
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            copy = os.open(own, flags, 0o600, dir_fd=self._root_fd)
-            try:
-                size = os.fstat(source).st_size
-                copy_range(source, copy, 0, size)
-                os.ftruncate(copy, size)
-                copy_metadata(fd_path(source), fd_path(copy), follow=True)
-            finally:
-                os.close(copy)
+            size = os.fstat(source).st_size
+            copy_range(source, copy, 0, size)
+            os.ftruncate(copy, size)
+            copy_metadata(fd_path(source), fd_path(copy), follow=True)
+        except BaseException:
+            os.unlink(own, dir_fd=self._root_fd)
+            raise
         finally:
-            os.close(source)
+            os.close(copy)
         os.rename(own, target, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd)
 
     def _make(self, path: bytes) -> bool:

@@ -42,19 +42,19 @@ def restore(
     since_ns = max(1, used_since_ns - CLOCK_SLACK_NS)
     if not left.is_whole or left.header is None:
         notes.append("the intent log is missing or damaged: comparing everything")
-        compare = Compare(b"", since_ns if lost_power else 0, since_ns, is_keeping=True)
+        compare = Compare(b"", since_ns, since_ns, is_keeping=True)
         # What it still says may have been done, and done a second time it would undo what came after.
         recovered = Recovered(last_number=recovered.last_number)
     elif session and session not in (left.header.session, left.header.follows):
         notes.append("the legs were used since with another intent log: comparing everything")
-        compare = Compare(b"", since_ns if lost_power else 0, since_ns, is_keeping=True)
+        compare = Compare(b"", since_ns, since_ns, is_keeping=True)
         # What it says is pending was about other times: done now, it would undo what was done since.
         recovered = Recovered(last_number=recovered.last_number)
     elif left.header.is_renumbered and not recovered.is_closed:
         notes.append("the legs had changed their roles: comparing everything")
         recovered = Recovered(last_number=recovered.last_number)
         since_ns = max(1, left.header.since_ns - CLOCK_SLACK_NS)
-        compare = Compare(b"", since_ns if lost_power else 0, since_ns, is_keeping=True)
+        compare = Compare(b"", since_ns, since_ns, is_keeping=True)
     elif lost_power and not recovered.is_closed:
         notes.append("the machine went down while the volume was in use: comparing what changed since")
         compare = Compare(b"", max(1, left.header.since_ns - CLOCK_SLACK_NS))

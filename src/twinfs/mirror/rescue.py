@@ -187,6 +187,8 @@ async def _replace(
     core, pair = volume.core, volume.pair
     place = pair.secondary.place
     core.secondary_replaced()
+    # The old disk's descriptor is given away; should what follows fail, it is opened anew.
+    pair.secondary.parted(pair.primary)
     await trio.to_thread.run_sync(label.write_new, path, pair.config, place)
     save_place(place, path)
     pair.config = _with_place(pair.config, place, path)

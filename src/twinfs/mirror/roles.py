@@ -12,7 +12,8 @@ import errno
 import fcntl
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -118,10 +119,11 @@ class Roles:
             lost = unreached.paths_of(core)
             if lost:
                 unreached.save(self._directory, lost)
-            await self._make_primary(leg, is_alone=True)
             old_place = pair.primary.place
             everything = Compare(b"", core.distrusted_since_ns, core.distrusted_since_ns, is_keeping=True)
-            self._turn_to(leg, everything, close_old=all_are_out, is_moved=bool(lost))
+            async with self._all_or_nothing(leg):
+                await self._make_primary(leg, is_alone=True)
+                self._turn_to(leg, everything, close_old=all_are_out, is_moved=bool(lost))
             pair.secondary.state = LegState.FAULTY
             message = f"{leg.path} is the primary now, alone; the {old_place} leg is out"
             if lost:
@@ -138,6 +140,36 @@ class Roles:
         )
         await self._core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
 
+    @asynccontextmanager
+    async def _all_or_nothing(self, *legs: Leg) -> AsyncIterator[None]:
+        """Refused half way, the labels of `legs` and the log say again what they said: the next start would
+        else take for the primary what the work does not go on with."""
+        core, primary = self._core, self._pair.primary
+        session, is_renumbered = core.log.session, core.log.is_renumbered
+        before = [(leg, _standing(leg)) for leg in legs]
+        try:
+            yield
+        except BaseException:
+            if self._pair.primary is primary:
+                core.log.session, core.log.is_renumbered = session, is_renumbered
+                with trio.CancelScope(shield=True):
+                    for leg, change in before:
+                        await self._take_back(leg, change)
+            raise
+
+    async def _take_back(self, leg: Leg, change: LabelChange) -> None:
+        core = self._core
+        write = partial(leg.write_label, is_in_use=True, change=change)
+        if leg is self._pair.primary:
+            with contextlib.suppress(OSError):
+                await trio.to_thread.run_sync(write)
+        elif core.is_secondary_up:
+            try:
+                await core.attachment.call(write)
+            except OSError as error:
+                # Its label says what is not so: then the primary's has to say that they have parted.
+                core.secondary_failed(error)
+
     async def promote(self) -> None:
         """On purpose: the secondary, which has everything, becomes the primary, and the other follows it.
 
@@ -152,18 +184,28 @@ class Roles:
                 leg, old = pair.secondary.leg, pair.primary
                 if leg is None or not core.is_secondary_up:
                     raise LegError(f"volume {self._pair.config.name}: the secondary failed meanwhile")
-                await self._make_primary(leg, is_alone=True)
-                change = LabelChange(role=Role.SECONDARY, events=leg.label.events)
-                await trio.to_thread.run_sync(partial(old.write_label, is_in_use=True, change=change))
-                alone = LabelChange(is_alone=False)
-                await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))
-                followed_fd = fcntl.fcntl(old.fd, fcntl.F_DUPFD_CLOEXEC, 3)
-                self._turn_to(leg, None, close_old=True, is_moved=False)
-                core.attach(followed_fd, old.device)
-                pair.secondary = Secondary(
-                    pair.config, old.place, Leg(old.place, old.path, followed_fd, old.label)
-                )
+                try:
+                    async with self._all_or_nothing(old, leg):
+                        await self._change_places(leg, old)
+                except OSError as error:
+                    raise LegError(f"the roles could not be changed: {error}") from error
         self.on_event("promoted", f"{leg.path} is the primary now, {old.path} the secondary")
+
+    async def _change_places(self, leg: Leg, old: Leg) -> None:
+        core, pair = self._core, self._pair
+        await self._make_primary(leg, is_alone=True)
+        change = LabelChange(role=Role.SECONDARY, events=leg.label.events)
+        await trio.to_thread.run_sync(partial(old.write_label, is_in_use=True, change=change))
+        alone = LabelChange(is_alone=False)
+        await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))
+        followed_fd = fcntl.fcntl(old.fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        try:
+            self._turn_to(leg, None, close_old=True, is_moved=False)
+        except BaseException:
+            os.close(followed_fd)
+            raise
+        core.attach(followed_fd, old.device)
+        pair.secondary = Secondary(pair.config, old.place, Leg(old.place, old.path, followed_fd, old.label))
 
     async def _settle(self) -> None:
         """Everything on both legs, durably, with nobody who changes anything."""
@@ -187,10 +229,18 @@ class Roles:
         core.log.is_renumbered = True
         number = core.log.next_number()
         records = [] if everything is None else [(number, everything)]
-        core.log.start(records, number, core.durable_ns)
+        try:
+            core.log.start(records, number, core.durable_ns)
+        except BaseException:
+            os.close(root_fd)
+            raise
         core.stand_on(root_fd, dict(records))
         old_place = pair.primary.place
-        fds = [pair.primary.fd, *core.nodes.move_to(root_fd), *self._content.open_anew()]
+        fds = [
+            pair.primary.fd,
+            *core.nodes.move_to(root_fd),
+            *self._content.open_anew(is_old_alive=everything is None),
+        ]
         pair.primary = Leg(leg.place, leg.path, root_fd, leg.label)
         pair.secondary = Secondary(pair.config, old_place, None)
         # What is excluded is only on the old primary: never to be removed there.
@@ -199,6 +249,12 @@ class Roles:
             trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, _close_all, fds)
         if is_moved:
             self.on_moved([ident for ident, _ in known], [name for _, names in known for name in names])
+
+
+def _standing(leg: Leg) -> LabelChange:
+    """What its label says of how the legs stand, to be said again."""
+    known = leg.label
+    return LabelChange(role=leg.role, events=known.events, is_alone=known.is_alone, session=known.session)
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -77,7 +77,11 @@ class Secondary:
         if present is None or not os.path.samestat(present, os.fstat(leg.fd)):
             self.state = LegState.MISSING
             raise OSError(errno.ENODEV, "the disk is not mounted there any more", leg.path)
-        if not leg.is_still_labelled():
+        try:
+            is_labelled = leg.is_still_labelled()
+        except LegError as error:
+            raise OSError(errno.EIO, str(error), leg.path) from error
+        if not is_labelled:
             raise OSError(errno.ENODEV, "its label is gone", leg.path)
 
     async def look_again(self, core: Core, primary: Leg) -> bool:

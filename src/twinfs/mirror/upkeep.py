@@ -129,8 +129,9 @@ class Upkeep:
         """A log that never came to rest: write it anew, with what is pending."""
         core = self._core
         if core.log.size_bytes > _LARGE_LOG_BYTES:
-            async with self._drainer.lock:
-                core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+            async with self._drainer.lock, core.lane_at_rest() as is_at_rest:
+                if is_at_rest:
+                    core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
 
     async def _bound_log(self) -> None:
         """Memory and log stay small, however long the secondary is away or the next batch is off."""
@@ -141,8 +142,14 @@ class Upkeep:
             self.wake()
             return
         async with self._drainer.lock:
-            core.forget_single_changes()
-            core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+            self._forget_single_changes()
+
+    def _forget_single_changes(self) -> None:
+        core = self._core
+        if core.is_secondary_up:
+            return  # it came back while the lock was waited for: what changes has to be known
+        core.forget_single_changes()
+        core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
         limit = f"{self._pair.config.log_limit:,}"
         self.on_event("log_full", f"more than {limit} changes wait: everything will be compared instead")
 

@@ -67,3 +67,16 @@ def test_a_file_in_the_way_of_a_directory_in_quarantine_is_passed(pair: Pair) ->
     (pair.secondary / "d" / "f").write_text("then below a directory of that name")
     quarantine.take(pair.applier.directory(b"d"), b"f", b"d/f")
     assert sorted(pair.quarantined().values()) == [b"a file first", b"then below a directory of that name"]
+
+
+def test_a_copy_for_quarantine_overwrites_nothing_there(pair: Pair) -> None:
+    quarantine = Quarantine(pair.secondary_fd)
+    for name in (b"x.own", b"x"):
+        (pair.secondary / os.fsdecode(name)).write_bytes(b"content of " + name)
+    os.link(pair.secondary / "x", pair.secondary / "y")
+    for name in (b"x.own", b"x"):
+        quarantine.take(pair.secondary_fd, name, name)
+    assert pair.quarantined() == {
+        "x.own": b"content of x.own",
+        "x": b"content of x",
+    }

@@ -1,0 +1,112 @@
+"""Roles that change, and what is in the way of that."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twinfs.errors import TwinfsError
+from twinfs.journal.log import IntentLog
+from twinfs.mirror import label
+from twinfs.mirror.volume import Volume
+from twinfs.model import Mode, Role
+from unit.mirror.kit import Ground, User, abandon, new_ground, running
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "full")
+
+
+def start_again(ground: Ground) -> Volume:
+    return Volume.open(ground.config, ground.state)
+
+
+@pytest.mark.parametrize("refused", (2, 3, "log"))
+async def test_a_promotion_that_is_refused_half_way_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int | str
+) -> None:
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    async with running(ground) as user:
+        await user.put("f", b"before")
+    volume = ground.open()
+    user = User(volume)
+    await volume.sync()
+    with monkeypatch.context() as patch:
+        if refused == "log":
+            patch.setattr(IntentLog, "start", full)
+        else:
+            calls: list[int] = []
+            write = label._write_label
+
+            def refuse_one(*arguments: Any) -> None:
+                calls.append(1)
+                if len(calls) == refused:
+                    full()
+                write(*arguments)
+
+            patch.setattr(label, "_write_label", refuse_one)
+        with pytest.raises((OSError, TwinfsError)):
+            await volume.roles.promote()
+    # Answered, and not on the other leg yet, when the process is killed.
+    await user.write("f", 0, b"AFTER!")
+    abandon(volume)
+    again = start_again(ground)
+    assert again.pair.primary.place is Role.PRIMARY
+    assert await User(again).read("f") == b"AFTER!"
+    await again.close()
+    ground.assert_equal()
+
+
+async def test_a_takeover_that_is_killed_does_not_do_what_the_old_log_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    async with running(ground) as user:
+        await user.put("a", b"a")
+        await user.put("b", b"b")
+    volume = ground.open()
+    user = User(volume)
+    await user.rename("a", "c")
+    await user.rename("b", "a")
+    abandon(volume)
+    hidden = tmp_path / "hidden"
+    ground.primary.rename(hidden)
+    ground.primary.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(IntentLog, "start", full)
+        with pytest.raises(TwinfsError):
+            Volume.open(ground.config, ground.state, degraded=True)
+    volume = Volume.open(ground.config, ground.state, degraded=True)
+    assert not volume.core.pending, "a change of the other leg is taken for one of this"
+    assert {record.is_keeping for record in volume.core.compares.values()} == {True}
+    ground.primary.rmdir()
+    hidden.rename(ground.primary)
+    await volume.sync()
+    await volume.close()
+    ground.assert_equal()
+    assert sorted(path.name for path in ground.secondary.iterdir())[-2:] == ["a", "b"]
+    kept = {path.name for path in (ground.primary / ".twinfs/quarantine").rglob("*") if path.is_file()}
+    assert "c" in kept
+
+
+async def test_a_file_without_a_name_stays_what_it_is_to_who_has_it_open(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        content = user.volume.content
+        node = await user.create("temporary")
+        await content.write(node, 0, b"still needed")
+        await user.unlink("temporary")
+        await user.volume.sync()
+        await user.volume.roles.promote()
+        assert bytes(await content.read(node, 0, 100)) == b"still needed"
+        await content.write(node, 6, b"in use")
+        assert bytes(await content.read(node, 0, 100)) == b"still in use"
+        assert user.volume.attributes.stat(node).st_size == 12
+        content.release(node)
+        await user.put("f", b"1")
+    assert not os.path.exists(ground.secondary / "temporary")
+    ground.assert_equal()
