@@ -24,6 +24,7 @@ helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr bindfs btrfs-progs e2fsprogs fio git mount procps psmisc rsync sqlite3 tar util-linux xfsprogs"
+image_packages="dosfstools exfatprogs fdisk genisoimage mtools ntfs-3g parted qemu-utils squashfs-tools udftools xorriso"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -82,7 +83,7 @@ prepare_system() {
     wanted=$run_packages
     pythons="python3 /usr/bin/python3"
     case $1 in
-        test) wanted="$wanted $test_packages" ;;
+        test) wanted="$wanted $test_packages $image_packages" ;;
         # What mounts at boot should not hang on a Python from somebody's home directory.
         install) pythons="/usr/bin/python3 python3" ;;
     esac

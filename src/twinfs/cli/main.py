@@ -20,6 +20,7 @@ SUMMARIES = {
     "status": "Tell a volume's state, what is exposed, and what to do next.",
     "sync": "Bring the secondary up to date now, and wait for it.",
     "mode": "Change when the secondary gets a change: at once, or in batches.",
+    "image": "Look into disk images, without root or a loop device.",
     "events": "List what happened to a volume, newest last.",
     "doctor": "Tell what this machine lacks, and the command that mends it.",
 }

@@ -1,0 +1,19 @@
+"""`twinfs image`: disk images as directories. One module a command."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cyclopts import App
+
+SUMMARIES: Final = {
+    "info": "Tell what an image holds: its partitions and their file systems.",
+    "ls": "List what is in an image.",
+    "cat": "Write a file of an image to standard output.",
+    "extract": "Copy a file or directory out of an image.",
+    "mount": "Mount an image as a directory, without root.",
+}
+
+image = App(name="image", help="Look into disk images, without root or a loop device.")
+for _name in SUMMARIES:
+    image.command(f"twinfs.cli.image_{_name}:{_name}", name=_name)
