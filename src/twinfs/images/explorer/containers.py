@@ -28,12 +28,12 @@ _MAX_READ_BYTES: Final = 16 << 20
 
 
 DISK_KINDS: Final = {
-    "qcow2": ("containers.qcow2", "QCOW2Driver"),
-    "vmdk": ("containers.vmdk", "VMDKDriver"),
-    "vdi": ("containers.vdi", "VDIDriver"),
-    "vhd": ("containers.vhd", "VHDDriver"),
-    "vhdx": ("containers.vhdx", "VHDXDriver"),
-    "dmg": ("containers.udif", "UDIFDriver"),
+    "qcow2": ("fs_explorer.containers.qcow2", "QCOW2Driver"),
+    "vmdk": ("fs_explorer.containers.vmdk", "VMDKDriver"),
+    "vdi": ("fs_explorer.containers.vdi", "VDIDriver"),
+    "vhd": ("fs_explorer.containers.vhd", "VHDDriver"),
+    "vhdx": ("fs_explorer.containers.vhdx", "VHDXDriver"),
+    "dmg": ("fs_explorer.containers.udif", "UDIFDriver"),
 }
 COMPRESSED_KINDS: Final = ("gzip", "xz", "zstd", "bzip2")
 

@@ -129,7 +129,7 @@ class ExplorerFileSystem:
             link_count=node.nlink or (2 if node.type is EntryType.DIR else 1),
             uid=node.uid or 0,
             gid=node.gid or 0,
-            device=_device(node),
+            device=_device(node, self._kind),
             size_bytes=size,
             blocks=-(-max(0, stored) // 512),
             atime_ns=mtime if node.atime_ns is None else node.atime_ns,
@@ -217,13 +217,15 @@ class _Stream(RandomAccess):
             return self._file.read(n)
 
 
-def _device(node: Node) -> int:
+def _device(node: Node, kind: Kind) -> int:
     numbers = node.extra.get("rdev")
     if isinstance(numbers, int):
         return numbers
     if not isinstance(numbers, tuple):
         return 0
     major, minor = numbers
+    if kind.has_packed_devices and major == 0:
+        return int(minor)
     # As makedev(3): os.makedev() refuses what does not fit and would end the listing.
     high = (major & 0xFFFFF000) << 32 | (minor & 0xFFFFFF00) << 12
     return int(high | (major & 0xFFF) << 8 | minor & 0xFF)

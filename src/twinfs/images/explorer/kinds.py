@@ -22,6 +22,8 @@ class Kind:
     is_utf16: bool = False
     is_case_sensitive: bool = True
     has_ext_acls: bool = False
+    has_packed_devices: bool = False
+    """Rock Ridge has two fields for a device, and everybody writes all of dev_t into the lower one."""
     xattr_prefix: bytes = b""
     notes: tuple[str, ...] = ()
 
@@ -75,34 +77,38 @@ def _apfs(tree: Tree) -> Numbers:
     return OwnNumbers(tree, lambda ref: int(ref.ino), make)
 
 
-_EXT: Final = Kind("filesystems.ext", "ExtDriver", _inodes, has_ext_acls=True)
+_EXT: Final = Kind("twinfs.images.explorer.ext", "BigallocExtDriver", _inodes, has_ext_acls=True)
 _LOCAL_TIMES: Final = "times are taken for UTC: FAT does not say which time zone they are in"
 _KINDS: Final = {
     "ext2": _EXT,
     "ext3": _EXT,
     "ext4": _EXT,
     "vfat": Kind(
-        "filesystems.fat",
+        "fs_explorer.filesystems.fat",
         "FATDriver",
         ListedNumbers,
         is_utf16=True,
         is_case_sensitive=False,
         notes=(_LOCAL_TIMES,),
     ),
-    "exfat": Kind("filesystems.exfat", "ExFATDriver", ListedNumbers, is_utf16=True, is_case_sensitive=False),
-    "ntfs": Kind("filesystems.ntfs", "NTFSDriver", _ntfs, is_utf16=True, xattr_prefix=b"user."),
-    "iso9660": Kind("filesystems.iso9660", "ISO9660Driver", ListedNumbers),
-    "udf": Kind("filesystems.udf", "UDFDriver", ListedNumbers),
-    "squashfs": Kind("filesystems.squashfs", "SquashFSDriver", _inodes),
-    "btrfs": Kind("filesystems.btrfs.fs", "BtrfsDriver", _btrfs),
+    "exfat": Kind(
+        "fs_explorer.filesystems.exfat", "ExFATDriver", ListedNumbers, is_utf16=True, is_case_sensitive=False
+    ),
+    "ntfs": Kind("fs_explorer.filesystems.ntfs", "NTFSDriver", _ntfs, is_utf16=True, xattr_prefix=b"user."),
+    "iso9660": Kind(
+        "fs_explorer.filesystems.iso9660", "ISO9660Driver", ListedNumbers, has_packed_devices=True
+    ),
+    "udf": Kind("fs_explorer.filesystems.udf", "UDFDriver", ListedNumbers),
+    "squashfs": Kind("fs_explorer.filesystems.squashfs", "SquashFSDriver", _inodes),
+    "btrfs": Kind("fs_explorer.filesystems.btrfs.fs", "BtrfsDriver", _btrfs),
     "hfsplus": Kind(
-        "filesystems.hfsplus",
+        "fs_explorer.filesystems.hfsplus",
         "HFSPlusDriver",
         ListedNumbers,
         is_case_sensitive=False,
         xattr_prefix=b"user.",
     ),
-    "apfs": Kind("filesystems.apfs.container", "APFSDriver", _apfs, xattr_prefix=b"user."),
+    "apfs": Kind("fs_explorer.filesystems.apfs.container", "APFSDriver", _apfs, xattr_prefix=b"user."),
 }
 
 

@@ -1,4 +1,4 @@
-"""The only importer of fs-explorer: what twinfs uses of it, and its errors made ours.
+"""With `ext` the only importer of fs-explorer: what twinfs uses of it, and its errors made ours.
 
 These are its internals, not its documented interface, so its version is pinned exactly.
 """
@@ -103,7 +103,7 @@ def make_context(resolve: Callable[[str], RandomAccess] | None = None) -> Contex
 
 
 def driver(module: str, name: str) -> type[Driver]:
-    found = getattr(importlib.import_module(f"fs_explorer.{module}"), name)
+    found = getattr(importlib.import_module(module), name)
     return cast("type[Driver]", found)
 
 
