@@ -14,6 +14,19 @@ SUMMARIES: Final = {
     "mount": "Mount an image as a directory, without root.",
 }
 
-image = App(name="image", help="Look into disk images, without root or a loop device.")
+_HELP: Final = "\n".join(
+    [
+        "Look into disk images, without root or a loop device.",
+        "",
+        *(f"{name}: {summary}" for name, summary in SUMMARIES.items()),
+        "",
+        "For example:",
+        "",
+        "    twinfs image info disk.img",
+        "    twinfs image ls disk.img /p1/etc",
+    ]
+)
+
+image = App(name="image", help=_HELP)
 for _name in SUMMARIES:
     image.command(f"twinfs.cli.image_{_name}:{_name}", name=_name)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from cyclopts import App
 
 from twinfs import __version__
+from twinfs.cli import image
 from twinfs.cli.app import build_app
 from twinfs.cli.main import SUMMARIES
 
@@ -41,7 +42,9 @@ def man_page() -> str:
         ".SH COMMANDS",
     ]
     for name in SUMMARIES:
-        lines += _command(app, name)
+        below = image.SUMMARIES if name == "image" else ()
+        for words in ((name,), *((name, each) for each in below)):
+            lines += _command(app, words)
     lines += [".SH OPTIONS OF ALL COMMANDS", *_options(app.meta)]
     lines += [".SH EXIT STATUS", *_list(_EXIT_CODES), ".SH FILES", *_list(_FILES)]
     lines += [".SH FSTAB", ".nf", _escape(_FSTAB), ".fi"]
@@ -49,12 +52,19 @@ def man_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _command(app: App, name: str) -> Iterator[str]:
-    command = app[name]
+def _command(app: App, path: tuple[str, ...]) -> Iterator[str]:
+    command = app
+    for word in path:
+        command = command[word]
+    if command.default_command is None:
+        # A group of commands, which follow.
+        yield f".SS twinfs {' '.join(path)} \\fICOMMAND\\fR"
+        yield from _text(str(command.help))
+        return
     arguments = [argument for argument in command.assemble_argument_collection() if argument.show]
     operands = [argument for argument in arguments if not argument.name.startswith("-")]
     words = [word.name if word.required else f"[{word.name}]" for word in operands]
-    yield f".SS twinfs {name} {_escape(' '.join(words))} [\\fIOPTION\\fR]..."
+    yield f".SS twinfs {' '.join(path)} {_escape(' '.join(words))} [\\fIOPTION\\fR]..."
     function = command.default_command
     assert function is not None
     yield from _text(inspect.getdoc(function) or "")

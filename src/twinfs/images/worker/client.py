@@ -35,8 +35,8 @@ class ReaderClient:
             status, result = self._await(self._last)
         except OSError:
             raise ImageError(f"{self._path}: {process.last_words(self._process)}") from None
-        if status == wire.FAILED:
-            raise ImageError(_prefixed(self._path, result))
+        if status != wire.OK:
+            raise ImageError(prefixed(self._path, result))
         return result
 
     def _await(self, ident: int) -> tuple[int, Any]:
@@ -85,6 +85,6 @@ class ReaderClient:
         self.close()
 
 
-def _prefixed(path: str, message: str) -> str:
+def prefixed(path: str, message: str) -> str:
     """Messages about the image file itself begin with its name already."""
     return message if path and message.startswith((path, os.path.abspath(path))) else f"{path}: {message}"

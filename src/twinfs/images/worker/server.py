@@ -27,6 +27,10 @@ _MAX_RANGES: Final = 50_000
 _Listing = Iterator[tuple[DirectoryEntry, InodeStat]]
 
 
+class ChangedError(ImageError):
+    """Somebody wrote to the image while it was open."""
+
+
 class Server:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -56,6 +60,8 @@ class Server:
             ident, method, arguments = request
             try:
                 answer: wire.Answer = (ident, wire.OK, self._methods[method](*arguments))
+            except ChangedError as error:
+                answer = (ident, wire.CHANGED, str(error))
             except ImageError as error:
                 answer = (ident, wire.FAILED, str(error))
             except MemoryError:
@@ -86,7 +92,7 @@ class Server:
         if self._tree is None or self._image is None:
             raise ImageError("no image is open")
         if self._image.has_changed():
-            raise ImageError("the image was changed while it was open; open it again")
+            raise ChangedError("the image was changed while it was open; open it again")
         return self._tree
 
     def do_info(self) -> Any:  # noqa: ANN401  builtins for msgpack
@@ -137,6 +143,10 @@ class Server:
 
     def do_xattrs(self, inode: int) -> dict[bytes, bytes]:
         return self._opened().xattrs(inode)
+
+    def do_check(self) -> None:
+        """Fails when the image was changed."""
+        self._opened()
 
     def do_capacity(self) -> tuple[int, int]:
         return self._opened().capacity()

@@ -15,6 +15,8 @@ from twinfs.images.protocol import DirectoryEntry, InodeStat
 OK: Final = 0
 FAILED: Final = 1
 """The result is the message of an ImageError."""
+CHANGED: Final = 3
+"""As FAILED: the image file was written to since it was opened, so nothing more will be read from it."""
 ALIVE: Final = 2
 """No answer yet, but it gets on: the result is a count that grows. Its id is 0."""
 
