@@ -68,7 +68,8 @@ class ImageReader:
 
     async def _start(self) -> None:
         assert self._nursery is not None
-        self._process, channel = await trio.to_thread.run_sync(process.start)
+        # Not in a thread: the reader dies with the thread that started it, see PR_SET_PDEATHSIG in prctl(2).
+        self._process, channel = process.start()
         channel.setblocking(False)
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(channel))
         self._nursery.start_soon(self._receive, self._stream)
@@ -107,10 +108,11 @@ class ImageReader:
         if stream is None:
             raise ImageError(f"{self._path}: its reader is gone")
         self._last += 1
+        question = wire.frame((self._last, method, arguments))
         waiting = self._waiting[self._last] = _Waiting()
         try:
             async with self._sending:
-                await stream.send_all(wire.frame((self._last, method, arguments)))
+                await stream.send_all(question)
             await self._await(waiting, stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._lose(stream, "the reader of the image died")

