@@ -39,6 +39,8 @@ class ChangedSource:
         self._parts = parts
         self.size_bytes = size_bytes
         self.changes: dict[int, bytes] = {}
+        self.metadata: list[tuple[int, int]] = []
+        """(offset, length) of the parts that are worth damaging."""
 
     def read_at(self, offset_bytes: int, length: int) -> bytes:
         length = max(min(length, self.size_bytes - offset_bytes), 0)
@@ -54,6 +56,13 @@ class ChangedSource:
                 data = bytes(patched)
         return data
 
+    def parts(self) -> list[bytes]:
+        return list(self._parts.values())
+
+    def part(self, part: tuple[int, int]) -> bytes:
+        """A part as it was read."""
+        return self._parts[part]
+
     def _assembled(self, offset_bytes: int, length: int) -> bytes:
         """From all parts that overlap; what was never read is zeros."""
         found = bytearray(length)
@@ -67,7 +76,9 @@ class ChangedSource:
         yield offset_bytes, length
 
 
-def recorded(source: FileSource) -> ChangedSource:
-    """All that was read of a source so far, to be changed."""
-    parts = {(offset, length): source.read_at(offset, length) for offset, length in list(source.reads)}
-    return ChangedSource(parts, source.size_bytes)
+def recorded(source: FileSource, metadata: set[tuple[int, int]] | None = None) -> ChangedSource:
+    """All that was read of a source so far, to be changed. `metadata`: which of it are no files' contents."""
+    parts = {part: source.read_at(*part) for part in set(source.reads)}
+    changed = ChangedSource(parts, source.size_bytes)
+    changed.metadata = sorted(metadata or ())
+    return changed

@@ -25,12 +25,13 @@ class ForkBlocks:
 
     def read(self, first: int, kind: Kind) -> bytes:
         """The unit that begins at the fork's block `first`, checked to be of a kind."""
-        pieces = self.pieces(first, self.unit_blocks, kind.name)
-        if len(pieces) == 1:
-            return self._disk.metadata(*pieces[0], kind, self.owner)
-        data = b"".join(self._disk.read(offset, length, kind.name) for offset, length in pieces)
-        self._disk.check_pieces(data, pieces[0][0], kind, self.owner)
-        return data
+        key = (self.owner, kind.name, first)
+        block = self._disk.blocks.get(key)
+        if block is None:
+            pieces = self.pieces(first, self.unit_blocks, kind.name)
+            block = self._disk.metadata(pieces, kind, self.owner)
+            self._disk.blocks.put(key, block, len(block))
+        return block
 
     def pieces(self, first: int, count: int, what: str) -> list[tuple[int, int]]:
         """(offset, length) in bytes on disk of `count` of the fork's blocks, adjacent ones together."""

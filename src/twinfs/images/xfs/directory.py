@@ -110,14 +110,15 @@ class Directory:
         """The entries whose hash is the name's."""
         superblock = self._superblock
         hash_value = hash_of(fold(name) if superblock.ignores_case else name)
-        first = blocks.read(0, entries.DATA)
         what = f"the directory of {self._what}"
-        if first[:4] in entries.BLOCK_MAGICS:
-            start, count = entries.index_of(first, what)
-            for address in index.search_leaf(first, start, count, hash_value):
-                if address:
-                    yield entries.at_offset(first, address * 8, superblock.has_file_types, what)
-            return
+        if self._inode.stat.size_bytes <= superblock.directory_block_size:
+            only = blocks.read(0, entries.DATA)
+            if only[:4] in entries.BLOCK_MAGICS:
+                start, count = entries.index_of(only, what)
+                for address in index.search_leaf(only, start, count, hash_value):
+                    if address:
+                        yield entries.at_offset(only, address * 8, superblock.has_file_types, what)
+                return
         root = self._index_block
         for offset in index.addresses(blocks, root, hash_value, superblock.has_checksums):
             number, within = divmod(offset, superblock.directory_block_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twinfs.errors import ImageError
@@ -13,6 +14,9 @@ from twinfs.images.xfs.superblock import Superblock
 
 _CACHED_BYTES = 16 << 20
 _OWNER_AND_PLACE = struct.Struct(">Q")
+
+
+Pieces = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ class Disk:
     def __init__(self, source: ByteSource, superblock: Superblock) -> None:
         self._source = source
         self.superblock = superblock
-        self._blocks: BoundedCache[tuple[int, int, int], bytes] = BoundedCache(_CACHED_BYTES)
+        self.blocks: BoundedCache[tuple[int, str, int], bytes] = BoundedCache(_CACHED_BYTES)
+        """Checked metadata blocks by inode, kind and number."""
 
     @property
     def size_bytes(self) -> int:
@@ -50,23 +55,16 @@ class Disk:
             raise ImageError(f"xfs: {what} at byte {offset_bytes}: the image ends before it does")
         return data
 
-    def metadata(self, offset_bytes: int, length: int, kind: Kind, owner: int) -> bytes:
-        """One metadata block of an inode, checked. Raises ImageError with what is wrong with it."""
-        key = (offset_bytes, length, owner)
-        block = self._blocks.get(key)
-        if block is None:
-            block = self.read(offset_bytes, length, kind.name)
-            self._check_stamps(block, offset_bytes, kind, owner)
-            self._blocks.put(key, block, length)
-        self.check_magic(block, offset_bytes, kind)
-        return block
+    def metadata(self, pieces: Pieces, kind: Kind, owner: int) -> bytes:
+        """One metadata block of an inode, checked. `pieces`: where it is, each offset and length in bytes.
 
-    def check_pieces(self, block: bytes, offset_bytes: int, kind: Kind, owner: int) -> None:
-        """The same checks for a block that was put together; `offset_bytes` is that of its first piece."""
-        self._check_stamps(block, offset_bytes, kind, owner)
-        self.check_magic(block, offset_bytes, kind)
+        Raises ImageError with what is wrong with it.
+        """
+        data = b"".join(self.read(offset, length, kind.name) for offset, length in pieces)
+        self._check(data, pieces[0][0], kind, owner)
+        return data
 
-    def check_magic(self, block: bytes, offset_bytes: int, kind: Kind) -> None:
+    def _check_magic(self, block: bytes, offset_bytes: int, kind: Kind) -> None:
         if block[kind.magic_at : kind.magic_at + len(next(iter(kind.magics)))] not in kind.magics:
             raise ImageError(f"xfs: {kind.name} at byte {offset_bytes} is none: it is damaged or overwritten")
 
@@ -76,18 +74,18 @@ class Disk:
         if stored != crc32c(block[:crc_at] + bytes(4) + block[crc_at + 4 :]):
             raise ImageError(f"xfs: {what} has a wrong checksum: it is damaged")
 
-    def _check_stamps(self, block: bytes, offset_bytes: int, kind: Kind, owner: int) -> None:
+    def _check(self, block: bytes, offset_bytes: int, kind: Kind, owner: int) -> None:
+        # A wrong magic number says more than the wrong checksum it comes with.
+        self._check_magic(block, offset_bytes, kind)
         if not self.superblock.has_checksums:
             return
         where = f"{kind.name} at byte {offset_bytes}"
-        # A wrong magic number says more than the wrong checksum it comes with.
-        self.check_magic(block, offset_bytes, kind)
         self.check_sum(block, kind.crc_at, where)
         if block[kind.uuid_at : kind.uuid_at + 16] != self.superblock.metadata_uuid:
-            raise ImageError(f"xfs: {where} belongs to another file system")
+            raise ImageError(f"xfs: {where} belongs to another file system: it is damaged")
         (place,) = _OWNER_AND_PLACE.unpack_from(block, kind.place_at)
         if place != offset_bytes // 512:
-            raise ImageError(f"xfs: {where} says it belongs at byte {place * 512}")
+            raise ImageError(f"xfs: {where} says it belongs at byte {place * 512}: it is damaged")
         (said,) = _OWNER_AND_PLACE.unpack_from(block, kind.owner_at)
         if said != owner:
-            raise ImageError(f"xfs: {where} belongs to inode {said}, not to {owner}")
+            raise ImageError(f"xfs: {where} belongs to inode {said}, not to {owner}: it is damaged")

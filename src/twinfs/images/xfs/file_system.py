@@ -18,6 +18,7 @@ from twinfs.images.xfs.mapping import Mapping, leaf_cache
 from twinfs.images.xfs.superblock import Superblock
 
 _CACHED_INODES = 4096
+_CACHED_EXTENTS = 1 << 16
 
 
 class XfsFileSystem:
@@ -33,6 +34,7 @@ class XfsFileSystem:
         self._disk = Disk(source, superblock)
         self._superblock = superblock
         self._inodes: BoundedCache[int, Inode] = BoundedCache(_CACHED_INODES)
+        self._mappings: BoundedCache[int, Mapping] = BoundedCache(_CACHED_EXTENTS)
         self._leaves = leaf_cache()
         self._warnings = tuple(self._find_warnings())
         self._directory(self.root_inode)
@@ -106,7 +108,11 @@ class XfsFileSystem:
         return found
 
     def _data_of(self, found: Inode) -> Mapping:
-        return Mapping(self._disk, self._leaves, found.number, found.data)
+        mapping = self._mappings.get(found.number)
+        if mapping is None:
+            mapping = Mapping(self._disk, self._leaves, found.number, found.data)
+            self._mappings.put(found.number, mapping, 1 + mapping.inline_count)
+        return mapping
 
     def _file(self, number: int) -> Inode:
         found = self._inode(number)

@@ -46,7 +46,7 @@ def search_leaf(block: bytes, start: int, count: int, hash_value: int) -> Iterat
 
 def addresses(blocks: ForkBlocks, root: int, hash_value: int, has_checksums: bool) -> Iterator[int]:
     """The offsets in bytes of the entries whose names may have a hash; `root` is the index's first block."""
-    number = _leaf_for(blocks, root, hash_value, has_checksums)
+    number = _descend(blocks, root, DIRECTORY, has_checksums, hash_value)
     seen = set()
     # Names of one hash may go on in the next leaf: then this one ends with that hash.
     while number is not None and number not in seen:
@@ -86,10 +86,6 @@ def node_pairs(block: bytes, has_checksums: bool) -> tuple[int, int, int]:
 def first_leaf(blocks: ForkBlocks, kind: Kind, has_checksums: bool) -> int:
     """The leaf with the lowest hashes of a tree whose root is block 0."""
     return _descend(blocks, 0, kind, has_checksums, None) or 0
-
-
-def _leaf_for(blocks: ForkBlocks, root: int, hash_value: int, has_checksums: bool) -> int | None:
-    return _descend(blocks, root, DIRECTORY, has_checksums, hash_value)
 
 
 def _descend(

@@ -21,6 +21,8 @@ _LAST_BLOCK = 1 << 54
 _DEEPEST = 16
 """More levels than the largest file of the smallest blocks needs."""
 _CACHED_EXTENTS = 1 << 17
+_CACHED_NODES = 16
+"""Of one fork: the inner blocks on the way to where it is being read."""
 _ROOT_HEADER = struct.Struct(">HH")
 _HEADER = struct.Struct(">4sHH")
 _HEADER_SIZE, _HEADER_SIZE_V5 = 24, 72
@@ -45,6 +47,7 @@ class Mapping:
         self._inline: tuple[Extent, ...] = ()
         self._root: _Node | None = None
         self._level = 0
+        self._nodes: BoundedCache[int, _Node] = BoundedCache(_CACHED_NODES)
         what = f"inode {owner}"
         if fork.format == Format.EXTENTS:
             self._inline = extents.parse(disk.superblock, fork.data, fork.extents, what)
@@ -52,6 +55,11 @@ class Mapping:
             self._level, self._root = _parse_root(fork.data, what)
         else:
             raise ImageError(f"xfs: {what} is damaged: a fork of format {fork.format} has no extents")
+
+    @property
+    def inline_count(self) -> int:
+        """How many extents it keeps in memory itself."""
+        return len(self._inline)
 
     def overlapping(self, first: int, end: int) -> Iterator[Extent]:
         """The extents that hold any of the fork's blocks from `first` to before `end`, ascending."""
@@ -75,7 +83,7 @@ class Mapping:
                 return
             low = keys[index]
             high = keys[index + 1] if index + 1 < len(keys) else bounds[1]
-            if not bounds[0] <= low < high:
+            if not bounds[0] <= low < high <= bounds[1]:
                 raise self._damaged(f"its keys do not ascend at block {low}")
             child = node.children[index]
             if level == 1:
@@ -98,15 +106,18 @@ class Mapping:
 
     def _node(self, block: int, level: int, low: int) -> _Node:
         offset = self._disk.superblock.block_offset(block)
-        raw, count = self._block(offset, level)
-        node = _parse_node(raw[self._header_size :], count, f"{_BLOCK.name} at byte {offset}")
+        node = self._nodes.get(offset)
+        if node is None:
+            raw, count = self._block(offset, level)
+            node = _parse_node(raw[self._header_size :], count, f"{_BLOCK.name} at byte {offset}")
+            self._nodes.put(offset, node)
         if node.keys[0] < low:
             raise self._damaged(f"the block at byte {offset} holds what belongs in another")
         return node
 
     def _block(self, offset: int, level: int) -> tuple[bytes, int]:
         """A block of the tree and how many records it says it has."""
-        raw = self._disk.metadata(offset, self._disk.superblock.block_size, _BLOCK, self._owner)
+        raw = self._disk.metadata([(offset, self._disk.superblock.block_size)], _BLOCK, self._owner)
         _, said, count = _HEADER.unpack_from(raw)
         if said != level or not count:
             raise self._damaged(f"the block at byte {offset} is of level {said}, not {level}, or empty")

@@ -48,7 +48,7 @@ def _remote(disk: Disk, number: int, mapping: Mapping, length: int) -> bytes:
         if not superblock.has_checksums:
             found += disk.read(extent.offset_bytes, size, _KIND.name)
             continue
-        raw = disk.metadata(extent.offset_bytes, size, _KIND, number)
+        raw = disk.metadata([(extent.offset_bytes, size)], _KIND, number)
         _, offset, length_here = _HEADER.unpack_from(raw)
         if offset != len(found):
             raise ImageError(f"xfs: symbolic link, inode {number}, is damaged: its parts do not follow")
