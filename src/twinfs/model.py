@@ -79,6 +79,8 @@ class VolumeStatus:
     pending: Pending
     last_scrub: ScrubSummary | None
     action: str | None
+    unreached: tuple[str, ...] = ()
+    """Paths whose last changes went with a primary that failed, until it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,44 @@ class Progress:
     bytes_done: int
     bytes_total: int
     current: str
+
+
+class Action(StrEnum):
+    """The ways back after something went wrong with a leg; and taking one out and putting it back."""
+
+    RESYNC = "resync"
+    REBUILD = "rebuild"
+    REPLACE = "replace"
+    PROMOTE = "promote"
+    DETACH = "detach"
+    ATTACH = "attach"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A recovery that is asked for. `leg` is a role or a leg's path, where the action is about one leg;
+    `path` the new directory of `replace`. `is_forced`: even though data will be missing."""
+
+    action: Action
+    leg: str = ""
+    path: str = ""
+    is_forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a recovery would do: objects and bytes of the primary, and how the secondary differs.
+
+    `examples` are lines for people, some of what differs.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    missing: int = 0
+    differing: int = 0
+    extra: int = 0
+    bytes_to_copy: int = 0
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +162,4 @@ class VolumeConfig:
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
+    leg_timeout_seconds: float = 20.0
