@@ -10,11 +10,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from support.disks import Disk
+from support.faultfs import RUNNING, FaultLayer
 from support.machine import mounts_under, run
 from support.volume import LIVE, Volume
 
@@ -25,8 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--legs",
         default="dir",
-        choices=("dir", "ext4", "xfs", "btrfs"),
-        help="what the legs are: plain directories, or file systems on loop devices (needs root)",
+        choices=("dir", "ext4", "xfs", "btrfs", "faultfs"),
+        help="what the legs are: plain directories, file systems on loop devices, fault layers (need root)",
     )
 
 
@@ -53,6 +55,8 @@ def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
     def bite() -> None:
         bitten.append(request.node.nodeid)
         faulthandler.dump_traceback(sys.__stderr__)
+        for layer in list(RUNNING):
+            layer.kill()
         for volume in list(LIVE):
             volume.abandon()
 
@@ -65,7 +69,7 @@ def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _is_black_box(request: pytest.FixtureRequest) -> bool:
-    return bool({"parity", "fuse", "crash"} & set(Path(request.node.path).parts))
+    return bool({"parity", "fuse", "crash", "faults"} & set(Path(request.node.path).parts))
 
 
 def make_workspace() -> Path:
@@ -104,8 +108,8 @@ def new_disk(workspace: Path) -> Iterator[Callable[..., Disk]]:
     """Make file systems on loop devices, mounted below the workspace; all are taken out in the end."""
     disks: list[Disk] = []
 
-    def make(name: str, kind: str = "ext4", size_bytes: int = 0) -> Disk:
-        disks.append(Disk(workspace / name, kind, size_bytes).put_in())
+    def make(name: str, kind: str = "ext4", size_bytes: int = 0, **more: Any) -> Disk:
+        disks.append(Disk(workspace / name, kind, size_bytes, **more).put_in())
         return disks[-1]
 
     yield make
@@ -113,15 +117,19 @@ def new_disk(workspace: Path) -> Iterator[Callable[..., Disk]]:
         disk.take_out()
 
 
-def make_legs(base: Path, kind: str) -> tuple[tuple[Path, Path], list[Disk]]:
+def make_legs(base: Path, kind: str) -> tuple[tuple[Path, Path], list[Disk | FaultLayer]]:
     """Two directories, or two file systems of the kind that --legs names, large enough for the tests."""
+    roles = ("primary", "secondary")
     if kind == "dir":
         return (base / "primary", base / "secondary"), []
+    if kind == "faultfs":
+        layers = [FaultLayer(base / f"beneath-{role}", base / role).start() for role in roles]
+        return (layers[0].path, layers[1].path), [*layers]
     size_bytes = 8 << 30  # sparse: costs what is written
-    disks = [Disk(base / f"disk-{role}", kind, size_bytes).put_in() for role in ("primary", "secondary")]
+    disks = [Disk(base / f"disk-{role}", kind, size_bytes).put_in() for role in roles]
     for disk in disks:
         (disk.path / "leg").mkdir()
-    return (disks[0].path / "leg", disks[1].path / "leg"), disks
+    return (disks[0].path / "leg", disks[1].path / "leg"), [*disks]
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -141,7 +149,7 @@ def shared_volume(request: pytest.FixtureRequest, module_workspace: Path) -> Ite
 def new_volume(workspace: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Volume]]:
     """Make volumes that are neither initialised nor mounted yet; all are taken down in the end."""
     volumes: list[Volume] = []
-    disks: list[Disk] = []
+    disks: list[Disk | FaultLayer] = []
 
     def make(mode: str = "sync", name: str = "pair", **options: object) -> Volume:
         base = workspace / name
@@ -169,7 +177,7 @@ def volume(request: pytest.FixtureRequest, new_volume: Callable[..., Volume]) ->
     return new_volume(request.param).init().mount_it()
 
 
-def _end(volume: Volume, disks: list[Disk]) -> None:
+def _end(volume: Volume, disks: list[Disk | FaultLayer]) -> None:
     try:
         volume.tear_down()
     finally:

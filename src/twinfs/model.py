@@ -79,6 +79,8 @@ class VolumeStatus:
     pending: Pending
     last_scrub: ScrubSummary | None
     action: str | None
+    unreached: tuple[str, ...] = ()
+    """Paths whose last changes went with a primary that failed, until it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,44 @@ class Progress:
     bytes_done: int
     bytes_total: int
     current: str
+
+
+class Action(StrEnum):
+    """The ways back after something went wrong with a leg; and taking one out and putting it back."""
+
+    RESYNC = "resync"
+    REBUILD = "rebuild"
+    REPLACE = "replace"
+    PROMOTE = "promote"
+    DETACH = "detach"
+    ATTACH = "attach"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A recovery that is asked for. `leg` is a role or a leg's path, where the action is about one leg;
+    `path` the new directory of `replace`. `is_forced`: even though data will be missing."""
+
+    action: Action
+    leg: str = ""
+    path: str = ""
+    is_forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a recovery would do: objects and bytes of the primary, and how the secondary differs.
+
+    `examples` are lines for people, some of what differs.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    missing: int = 0
+    differing: int = 0
+    extra: int = 0
+    bytes_to_copy: int = 0
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +162,7 @@ class VolumeConfig:
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
+<<<<<<< HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +194,21 @@ class ImagePartition:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLogicalVolume:
+    """A logical volume of LVM2 in an image. `name` is device-mapper's: `group-volume`."""
+
+    name: str
+    size_bytes: int
+    filesystem: str
+    label: str
+    uuid: str
+    total_bytes: int = 0
+    free_bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What `image info` tells. `container` names them all, the outermost first: "xz+qcow2"."""
 
@@ -163,3 +219,7 @@ class ImageInfo:
     id: str
     partitions: tuple[ImagePartition, ...]
     warnings: tuple[str, ...] = ()
+    logical_volumes: tuple[ImageLogicalVolume, ...] = ()
+=======
+    leg_timeout_seconds: float = 20.0
+>>>>>>> xfs

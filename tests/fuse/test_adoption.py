@@ -14,7 +14,7 @@ from support import tree
 from support.machine import run, tool
 from support.volume import Volume, wait_until
 
-_LARGE = 600
+_LARGE = 1500
 
 
 def make_yesterday(volume: Volume, files: int = 300, size: int = 3000) -> None:
@@ -154,7 +154,7 @@ def test_an_interrupted_adoption_goes_on_where_it_was(new_volume, how: str, end:
     make_yesterday(volume, files=50)
     (volume.secondary / "only-here").write_text("the last copy")
     for number in range(_LARGE):
-        (volume.primary / f"large{number:03}").write_bytes(os.urandom(256 << 10))
+        (volume.primary / f"large{number:03}").write_bytes(os.urandom(128 << 10))
     interrupted = start_adoption(volume, how)
     try:
         wait_until(lambda: copied_so_far(volume), 60, "nothing was copied")

@@ -3,4 +3,6 @@
 import pytest
 
 # Without this an assert in these modules says only that it failed, not what it compared.
-pytest.register_assert_rewrite("support.machine", "support.parity", "support.tree", "support.volume")
+pytest.register_assert_rewrite(
+    "support.faultfs", "support.machine", "support.parity", "support.tree", "support.volume"
+)

@@ -9,9 +9,17 @@ import msgspec
 
 from twinfs.daemon import protocol, unix_socket
 from twinfs.daemon.paths import Paths
-from twinfs.daemon.protocol import DoneReply, ErrorReply, ProgressReply, Reply, Request, StatusReply
+from twinfs.daemon.protocol import (
+    DoneReply,
+    ErrorReply,
+    ProgressReply,
+    RecoveredReply,
+    Reply,
+    Request,
+    StatusReply,
+)
 from twinfs.errors import ControlError, NotMountedError
-from twinfs.model import Progress, VolumeStatus
+from twinfs.model import Order, Progress, Survey, VolumeStatus
 
 _PATIENCE_SECONDS = 15.0
 
@@ -65,6 +73,16 @@ class ControlClient:
         """Progress until the request is done. Raises RemoteError when the daemon says so."""
         self._send(request)
         return self._progress(on_silence=lambda: None)
+
+    def recover(
+        self, order: Order, *, is_dry_run: bool, on_progress: Callable[[Progress], None]
+    ) -> str | Survey:
+        """What to tell the user, or what it would do. RemoteError: what kept the daemon from it."""
+        self._send(protocol.RecoverRequest(order, is_dry_run))
+        while not isinstance(reply := self._receive(on_silence=lambda: None), RecoveredReply):
+            if isinstance(reply, ProgressReply):
+                on_progress(reply.to_progress())
+        return reply.message if reply.survey is None else reply.survey
 
     def wait_for_end(self, on_silence: Callable[[], None]) -> Iterator[Progress]:
         """Ask to be told of the daemon's end. The request is noted when this returns; iterate afterwards.

@@ -17,7 +17,7 @@ from twinfs.daemon.paths import Paths
 from twinfs.daemon.timing import Timing
 from twinfs.errors import ConfigError, UnknownVolumeError, UsageError
 from twinfs.fsio.durable import replace_file
-from twinfs.model import Mode, VolumeConfig
+from twinfs.model import Mode, Role, VolumeConfig
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.+?)`")
@@ -38,6 +38,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
+    leg_timeout: str | int | float = "20s"
 
 
 def check_name(name: str) -> str:
@@ -104,6 +105,15 @@ def change_mode(paths: Paths, name: str, timing: Timing) -> str:
     return before
 
 
+def change_place(paths: Paths, name: str, place: Role, path: str) -> None:
+    """Rewrite where a leg is, keeping the file's comments."""
+    load(paths, name)
+    file = paths.config_file(name)
+    after = toml_text.edit(file.read_text(encoding="utf-8"), {place.value: path})
+    _parse(file, name, after)
+    _write(file, after)
+
+
 def restore(paths: Paths, name: str, text: str) -> None:
     """Put back what `change_mode` returned, when the running daemon refused the change."""
     _write(paths.config_file(name), text)
@@ -167,6 +177,7 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         exclude=read.exclude,
         delete_excluded=read.delete_excluded,
         degraded_start=read.degraded_start,
+        leg_timeout_seconds=parse_interval(read.leg_timeout),
     )
 
 

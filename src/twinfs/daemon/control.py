@@ -16,9 +16,17 @@ import trio
 
 from twinfs.daemon import protocol, unix_socket
 from twinfs.daemon.feed import ProgressFeed
-from twinfs.daemon.protocol import DoneReply, ErrorReply, Reply, Request
+from twinfs.daemon.protocol import (
+    DoneReply,
+    ErrorReply,
+    RecoveredReply,
+    RecoverRequest,
+    Reply,
+    Request,
+    SyncRequest,
+)
 from twinfs.errors import TwinfsError
-from twinfs.model import Mode, Progress, VolumeStatus
+from twinfs.model import Mode, Order, Progress, Survey, VolumeStatus
 from twinfs.report.plain_text import readable
 
 _log = logging.getLogger(__name__)
@@ -37,6 +45,13 @@ class Service(Protocol):
     async def sync(self, on_progress: Callable[[Progress], None]) -> None: ...
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
+
+    async def refresh(self) -> None:
+        """Bring the next `status` up to date on what has to be asked of a disk."""
+
+    async def recover(
+        self, order: Order, is_dry_run: bool, on_progress: Callable[[Progress], None]
+    ) -> str | Survey: ...
 
 
 class ControlServer:
@@ -76,10 +91,10 @@ class ControlServer:
             await send(ErrorReply(message=f"not a request: {readable(str(error))}", exit_code=2))
             return
         match request:
-            case protocol.SyncRequest():
+            case SyncRequest() | RecoverRequest():
                 feed = ProgressFeed()
                 # In the server's nursery: a client that leaves does not stop a drain half-way.
-                self._nursery.start_soon(self._sync, feed)
+                self._nursery.start_soon(self._work, request, feed)
                 await feed.forward(send)
             case protocol.WaitRequest():
                 await send(protocol.WaitingReply())
@@ -93,14 +108,18 @@ class ControlServer:
                 await self._service.set_mode(request.mode, request.interval_seconds, request.at)
                 return DoneReply()
             case _:
+                await self._service.refresh()
                 return protocol.StatusReply.from_status(self._service.status())
 
-    async def _sync(self, feed: ProgressFeed) -> None:
-        async def drain() -> DoneReply:
-            await self._service.sync(feed.publish)
-            return DoneReply()
+    async def _work(self, request: SyncRequest | RecoverRequest, feed: ProgressFeed) -> None:
+        async def work() -> DoneReply | RecoveredReply:
+            if isinstance(request, SyncRequest):
+                await self._service.sync(feed.publish)
+                return DoneReply()
+            found = await self._service.recover(request.order, request.is_dry_run, feed.publish)
+            return RecoveredReply(found) if isinstance(found, str) else RecoveredReply(survey=found)
 
-        feed.finish(await outcome_of(drain))
+        feed.finish(await outcome_of(work))
 
 
 async def outcome_of(operation: Callable[[], Awaitable[_T]]) -> _T | ErrorReply:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import trio
 
-from twinfs.daemon.protocol import DoneReply, ErrorReply, ProgressReply, Reply
+from twinfs.daemon.protocol import DoneReply, ErrorReply, ProgressReply, RecoveredReply, Reply
 from twinfs.model import Progress
 
 _MIN_SECONDS_BETWEEN = 0.1
+
+Outcome: TypeAlias = DoneReply | RecoveredReply | ErrorReply
 
 
 class ProgressFeed:
@@ -20,7 +23,7 @@ class ProgressFeed:
 
     def __init__(self) -> None:
         self._latest: Progress | None = None
-        self._outcome: DoneReply | ErrorReply | None = None
+        self._outcome: Outcome | None = None
         self._changed = trio.Event()
         self._finished = trio.Event()
         self._watchers = 0
@@ -29,7 +32,7 @@ class ProgressFeed:
         self._latest = progress
         self._wake()
 
-    def finish(self, outcome: DoneReply | ErrorReply) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Tell the end. Only the first outcome counts."""
         if self._outcome is None:
             self._outcome = outcome
@@ -50,7 +53,7 @@ class ProgressFeed:
         while self._watchers:
             await self._changed.wait()
 
-    async def _send_positions(self, send: Callable[[Reply], Awaitable[None]]) -> DoneReply | ErrorReply:
+    async def _send_positions(self, send: Callable[[Reply], Awaitable[None]]) -> Outcome:
         sent: Progress | None = None
         while True:
             # From the checks to the wait is one critical section: an await between could miss the wake-up.

@@ -10,7 +10,17 @@ from typing import TypeAlias
 
 import msgspec
 
-from twinfs.model import LegStatus, Mode, Pending, Progress, ScrubSummary, VolumeState, VolumeStatus
+from twinfs.model import (
+    LegStatus,
+    Mode,
+    Order,
+    Pending,
+    Progress,
+    ScrubSummary,
+    Survey,
+    VolumeState,
+    VolumeStatus,
+)
 from twinfs.report.plain_text import readable
 
 MAX_LINE_BYTES = 1 << 16
@@ -32,11 +42,18 @@ class SetModeRequest(msgspec.Struct, tag="set_mode", tag_field="type", frozen=Tr
     at: str | None = None
 
 
+class RecoverRequest(msgspec.Struct, tag="recover", tag_field="type", frozen=True):
+    """One of the ways back; progress, then `recovered`. With `is_dry_run` only what it would do."""
+
+    order: Order
+    is_dry_run: bool = False
+
+
 class WaitRequest(msgspec.Struct, tag="wait", tag_field="type", frozen=True):
     """Wait for the daemon to end: `waiting` at once, progress of the drain after the unmount, then `done`."""
 
 
-Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | WaitRequest
+Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | RecoverRequest | WaitRequest
 
 
 class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
@@ -51,6 +68,7 @@ class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
     pending: Pending
     last_scrub: ScrubSummary | None
     action: str | None
+    unreached: tuple[str, ...] = ()
 
     def to_status(self) -> VolumeStatus:
         return VolumeStatus(**{field: getattr(self, field) for field in self.__struct_fields__})
@@ -87,6 +105,13 @@ class DoneReply(msgspec.Struct, tag="done", tag_field="type", frozen=True):
     """The request is fulfilled."""
 
 
+class RecoveredReply(msgspec.Struct, tag="recovered", tag_field="type", frozen=True):
+    """A recovery is done, or what it would do: one of them is set."""
+
+    message: str = ""
+    survey: Survey | None = None
+
+
 class ErrorReply(msgspec.Struct, tag="error", tag_field="type", frozen=True):
     """The request failed; the text is for people, the code for the command's exit."""
 
@@ -94,7 +119,7 @@ class ErrorReply(msgspec.Struct, tag="error", tag_field="type", frozen=True):
     exit_code: int = 1
 
 
-Reply: TypeAlias = StatusReply | ProgressReply | WaitingReply | DoneReply | ErrorReply
+Reply: TypeAlias = StatusReply | ProgressReply | WaitingReply | DoneReply | RecoveredReply | ErrorReply
 
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(Request)

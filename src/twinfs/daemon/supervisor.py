@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from twinfs.daemon import mounts
+from twinfs.daemon import config, mounts
 from twinfs.daemon.control import ControlServer, outcome_of
 from twinfs.daemon.events import EventLog
 from twinfs.daemon.feed import ProgressFeed
@@ -26,7 +26,7 @@ from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import DoneReply, ErrorReply
 from twinfs.daemon.request import MountRequest
 from twinfs.errors import BusyError, ControlError, MountError, TwinfsError
-from twinfs.model import Mode, Progress, VolumeStatus
+from twinfs.model import Mode, Order, Progress, Role, Survey, VolumeStatus
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,16 @@ class Volume(Protocol):
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus: ...
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
+
+    async def recover(
+        self,
+        order: Order,
+        is_dry_run: bool,
+        on_progress: Callable[[Progress], None],
+        save_place: Callable[[Role, str], None],
+    ) -> str | Survey: ...
+
+    async def refresh(self) -> None: ...
 
     async def close(self, on_progress: Callable[[Progress], None] | None = None) -> None: ...
 
@@ -75,6 +85,7 @@ class Supervisor(Generic[V]):
     """Runs one opened volume until it is unmounted and drained."""
 
     def __init__(self, paths: Paths, request: MountRequest, volume: V, serve: Serve[V]) -> None:
+        self._paths = paths
         self._name = request.config.name
         self._request = request
         self._volume = volume
@@ -122,6 +133,15 @@ class Supervisor(Generic[V]):
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
         await self._volume.set_mode(mode, interval_seconds, at)
         self._record("mode_changed", f"mode is {mode} now")
+
+    async def refresh(self) -> None:
+        await self._volume.refresh()
+
+    async def recover(
+        self, order: Order, is_dry_run: bool, on_progress: Callable[[Progress], None]
+    ) -> str | Survey:
+        save = partial(config.change_place, self._paths, self._name)
+        return await self._volume.recover(order, is_dry_run, on_progress, save)
 
     async def _live(self, on_ready: Callable[[], None]) -> None:
         """Everything between mount and unmount."""

@@ -44,6 +44,51 @@ def copy_range(
     _make_hole(destination_fd, position, end)
 
 
+def read_whole(fd: int, buffer: memoryview, offset: int) -> int:
+    """Fill `buffer`; returns the bytes read, fewer only at the end of the file. OSError.
+
+    pread(2) stops short of a block that cannot be read and says nothing: only asking on gives the error.
+    What takes a short answer for the end of the file would put zeros there.
+    """
+    filled = 0
+    while filled < len(buffer) and (count := os.preadv(fd, [buffer[filled:]], offset + filled)):
+        filled += count
+    return filled
+
+
+def is_same_content(
+    first_fd: int, second_fd: int, size: int, on_bytes: Callable[[int], None] | None = None
+) -> bool:
+    """Whether two files read alike up to `size`; holes of both are passed over.
+
+    What is clean in the page cache of the second is dropped first, so that its disk is what is read.
+    """
+    os.posix_fadvise(second_fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    first = list(data_extents(first_fd, 0, size))
+    second = list(data_extents(second_fd, 0, size))
+    if not _reads_alike(first_fd, second_fd, first, on_bytes):
+        return False
+    return first == second or _reads_alike(first_fd, second_fd, second, None)
+
+
+def _reads_alike(
+    first_fd: int, second_fd: int, extents: list[tuple[int, int]], on_bytes: Callable[[int], None] | None
+) -> bool:
+    for start, end in extents:
+        position = start
+        while position < end:
+            length = min(_CHUNK_BYTES, end - position)
+            one = os.pread(first_fd, length, position)
+            if one != os.pread(second_fd, length, position):
+                return False
+            if not one:
+                break  # shorter than it was
+            position += len(one)
+            if on_bytes is not None:
+                on_bytes(len(one))
+    return True
+
+
 def _copy_bytes(
     source_fd: int, destination_fd: int, start: int, end: int, on_bytes: Callable[[int], None] | None
 ) -> None:

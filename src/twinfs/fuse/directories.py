@@ -6,6 +6,7 @@ the time; see telldir(3), getdents(2).
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Final
 
@@ -22,17 +23,20 @@ _DOTS: Final = (b".", b"..")
 class Directory:
     """One opendir. The kernel asks in small pieces: what one getdents brought is kept for the next."""
 
-    __slots__ = ("_entries", "_fd", "_next_offset", "_nodes", "node")
+    __slots__ = ("_entries", "_era", "_fd", "_next_offset", "_nodes", "node")
 
     def __init__(self, nodes: NodeTable, node: Node) -> None:
         self.node = node
         self._nodes = nodes
+        self._era = nodes.era
         self._fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=nodes.directory(node))
         self._entries: list[DirEntry] = []
         self._next_offset = -1
 
     def list(self, offset: int, token: pyfuse3.ReaddirToken) -> None:
         """Fill the kernel's buffer from `offset` on."""
+        if self._era != self._nodes.era:
+            self._open_anew(offset)
         if offset != self._next_offset:
             self._entries = []
         position = offset
@@ -48,6 +52,16 @@ class Directory:
             self._entries.pop()
             position = entry.next_offset
         self._next_offset = position
+
+    def _open_anew(self, offset: int) -> None:
+        """The other leg is the primary now: its cookies are others, so a listing begins again or fails."""
+        if offset:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fd = os.open(
+            b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._nodes.directory(self.node)
+        )
+        os.close(self._fd)
+        self._fd, self._era = fd, self._nodes.era
 
     def _reply(self, entry: DirEntry, token: pyfuse3.ReaddirToken) -> bool:
         """False when the buffer is full. What has gone since it was listed is passed over."""

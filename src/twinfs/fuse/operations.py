@@ -6,6 +6,7 @@ else is our bug, logged, and EIO for that one request.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
@@ -15,6 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 
 from twinfs.fuse.convert import (
     NODE_BITS,
@@ -42,15 +44,27 @@ def answered(handler: _Handler[_P, _T]) -> _Handler[_P, _T]:
     """One uncaught exception would end the whole mount."""
 
     async def answer(self: Operations, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return await handler(self, *args, **kwargs)
-        except OSError as error:
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
-        except pyfuse3.FUSEError:
-            raise
-        except Exception:
-            log.exception("%s failed", handler.__name__)
-            raise pyfuse3.FUSEError(errno.EIO) from None
+        roles = self._volume.roles
+        gate = roles.gate
+        while True:
+            if gate.is_closed:
+                await gate.wait()
+            era = roles.era
+            gate.inside += 1
+            try:
+                return await handler(self, *args, **kwargs)
+            except OSError as error:
+                failure = error
+            except pyfuse3.FUSEError:
+                raise
+            except Exception:
+                log.exception("%s failed", handler.__name__)
+                raise pyfuse3.FUSEError(errno.EIO) from None
+            finally:
+                gate.inside -= 1
+            # The primary's word, unless the disk is dead and the other leg can give the answer.
+            if not await roles.primary_failed(era, failure):
+                raise pyfuse3.FUSEError(failure.errno or errno.EIO)
 
     functools.update_wrapper(answer, handler)
     return answer
@@ -73,10 +87,25 @@ class Operations(pyfuse3.Operations):
         self._directories: dict[int, Directory] = {}
         self._last_directory = 0
         volume.content.on_mode_changed = self._invalidate_attributes
+        volume.roles.on_moved = self._invalidate_everything
 
     @staticmethod
     def _invalidate_attributes(node: Node) -> None:
         pyfuse3.invalidate_inode(pyfuse3.InodeT(node.ident), attr_only=True)
+
+    @staticmethod
+    def _invalidate_everything(idents: Sequence[int], names: Sequence[tuple[int, bytes]]) -> None:
+        """The kernel knows a later state than there is now. In a thread: it may have us write back first."""
+
+        def invalidate() -> None:
+            for parent, name in names:
+                with contextlib.suppress(OSError):
+                    pyfuse3.invalidate_entry(pyfuse3.InodeT(parent), pyfuse3.FileNameT(name))
+            for ident in idents:
+                with contextlib.suppress(OSError):
+                    pyfuse3.invalidate_inode(pyfuse3.InodeT(ident), attr_only=False)
+
+        trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, invalidate)
 
     # Names
 

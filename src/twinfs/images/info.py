@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from twinfs.images.partitions import Partition
-from twinfs.images.volumes import Image, Volume
-from twinfs.model import ImageInfo, ImagePartition
+from twinfs.images.volumes import LOGICAL_BASE, Image, Volume
+from twinfs.model import ImageInfo, ImageLogicalVolume, ImagePartition
 
 
 def describe(image: Image) -> ImageInfo:
@@ -22,6 +22,22 @@ def describe(image: Image) -> ImageInfo:
         id=table.id,
         partitions=tuple(entries),
         warnings=(*image.disk.warnings, *table.warnings),
+        logical_volumes=tuple(_logical(volume) for volume in image.volumes if volume.index >= LOGICAL_BASE),
+    )
+
+
+def _logical(volume: Volume) -> ImageLogicalVolume:
+    found = volume.found
+    return ImageLogicalVolume(
+        name=volume.name.decode(),
+        size_bytes=volume.source.size_bytes,
+        filesystem=found.kind if found is not None else "",
+        label=found.label if found is not None else "",
+        uuid=found.uuid if found is not None else "",
+        total_bytes=found.total_bytes if found is not None else 0,
+        free_bytes=found.free_bytes if found is not None else None,
+        warnings=found.warnings if found is not None else (),
+        problem=volume.error,
     )
 
 

@@ -34,10 +34,13 @@ _decode: Final = msgspec.msgpack.Decoder(tuple[int, Record]).decode
 class IntentLog:
     """Appends records; `reset` forgets them once nothing is pending."""
 
-    def __init__(self, directory: Path, volume_id: str, excludes: str = "") -> None:
+    def __init__(self, directory: Path, volume_id: str, excludes: str = "", session: str = "") -> None:
+        """`session` is that of the legs' labels, see `Header`."""
         self._path = directory / "intent.log"
         self._volume_id = volume_id
         self._excludes = excludes
+        self.session = session
+        self.is_renumbered = False
         self._fd = -1
         self._last_number = 0
         self._owed: deque[tuple[int, Record]] = deque()
@@ -52,6 +55,7 @@ class IntentLog:
         `since_ns` is the time up to which both legs were known durable and equal but for `records`;
         None says that this is now.
         """
+        records = list(records)
         with self._lock:
             self._start(records, since_ns or time.time_ns(), is_durable=True)
             self._last_number = max(last_number, self._last_number)
@@ -80,7 +84,15 @@ class IntentLog:
             raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
 
     def _header(self, since_ns: int) -> Header:
-        return Header(FORMAT_VERSION, self._volume_id, boot_id(), since_ns, self._excludes)
+        return Header(
+            FORMAT_VERSION,
+            self._volume_id,
+            boot_id(),
+            since_ns,
+            self._excludes,
+            self.session,
+            self.is_renumbered,
+        )
 
     def next_number(self) -> int:
         with self._lock:

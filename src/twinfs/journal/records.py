@@ -86,11 +86,13 @@ class Compare(msgspec.Struct, array_like=True, tag=10, frozen=True):
     Files changed at or after `distrust_ns` (since the epoch; 0 for none) are compared byte by byte:
     after a power cut equal sizes and times prove nothing about them. The same goes for files that the
     primary alone changed at or after `changed_ns`: the kernel may still keep their new mtime to itself.
+    `is_keeping`: what differs on the secondary may be somebody's only copy, and goes to quarantine.
     """
 
     path: bytes
     distrust_ns: int
     changed_ns: int = 0
+    is_keeping: bool = False
 
 
 class Compared(msgspec.Struct, array_like=True, tag=11, frozen=True):
@@ -102,7 +104,9 @@ class Header(msgspec.Struct, array_like=True, tag=12, frozen=True):
 
     `boot_id` tells whether the page cache it was written through still lives; `since_ns` (since the
     epoch) is when both legs were last known durable and equal but for what the log says; `excludes`
-    is what was left out of the mirror.
+    is what was left out of the mirror. `session` is in the primary's label, too: another one there says
+    that the legs were used since with another log. `is_renumbered`: the legs changed their roles in
+    this session, and inode numbers are not those of the primary's file system.
     """
 
     version: int
@@ -110,6 +114,8 @@ class Header(msgspec.Struct, array_like=True, tag=12, frozen=True):
     boot_id: str
     since_ns: int
     excludes: str
+    session: str = ""
+    is_renumbered: bool = False
 
 
 class Closed(msgspec.Struct, array_like=True, tag=13, frozen=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import (
     WHOLE_FILE,
@@ -138,9 +140,7 @@ def follow(found: Recovered, change: NameChange) -> None:
                 else:
                     stale.path = renamed(stale.path, change)
             for number, compare in found.compares.items():
-                found.compares[number] = Compare(
-                    renamed(compare.path, change), compare.distrust_ns, compare.changed_ns
-                )
+                found.compares[number] = msgspec.structs.replace(compare, path=renamed(compare.path, change))
         case Remove(path) | Exclude(path):
             below = path + b"/"
             for ino, stale in list(found.stale.items()):

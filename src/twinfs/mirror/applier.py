@@ -265,10 +265,11 @@ class Applier:
         for known in [k for k in self._directories if k == path or k.startswith(below)]:
             os.close(self._directories.pop(known))
 
-    def use(self, root_fd: int) -> None:
-        """From now on, this is the leg: the disk came back as another mount."""
-        self.close()
-        self.root_fd = root_fd
+    def take_over(self, other: Applier) -> None:
+        """Go on for one that was given up: what it knew of the secondary's names, no descriptors."""
+        self.touched = dict(other.touched)
+        self.touched_after = other.touched_after
+        self.swapping = dict(other.swapping)
 
     def close(self) -> None:
         for fd in self._directories.values():

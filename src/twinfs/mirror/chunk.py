@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 import trio
 
+from twinfs.mirror.attachment import Attachment
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
+from twinfs.mirror.lane import gave_up
 from twinfs.mirror.progress import Meter
 
 CHUNK_OBJECTS: Final = 128
@@ -39,53 +42,66 @@ class ChunkCopier:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._limiter = trio.CapacityLimiter(_PARALLEL_COPIES)
 
     async def copy(self, copies: Sequence[Copy], meter: Meter) -> list[Outcome]:
         """An outcome for each. The changes of names there are when this is called are applied first.
 
         Files that replace an old one are durable before they do.
         """
-        core = self._core
+        core, attachment = self._core, self._core.attachment
+        applier = attachment.applier
         number = core.names_number
         outcomes: list[Outcome] = [None] * len(copies)
 
         def begin() -> None:
             core.catch_up(number)
             for index, copy in enumerate(copies):
-                outcomes[index] = _attempt(partial(copy.begin, core.primary_fd, core.applier))
+                outcomes[index] = _attempt(partial(copy.begin, core.primary_fd, applier))
 
         def finish() -> None:
             for index, copy in enumerate(copies):
                 if outcomes[index] is None:
-                    outcomes[index] = _attempt(partial(copy.finish, core.applier))
+                    outcomes[index] = _attempt(partial(copy.finish, applier))
                 else:
-                    copy.abandon(core.applier)
+                    copy.abandon(applier)
 
         def abandon() -> None:
             for copy in copies:
-                copy.abandon(core.applier)
+                copy.abandon(applier)
 
         try:
-            await core.lane.run(begin)
-            await self._transfer(copies, outcomes, meter)
+            await attachment.lane.run(begin)
+            await self._transfer(attachment, copies, outcomes, meter)
             if any(copy.is_replacement for copy in copies):
                 await core.make_secondary_durable()
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await core.lane.run(abandon)
+            if attachment.is_given_up:
+                attachment.afterwards(abandon)
+            else:
+                with trio.CancelScope(shield=True):
+                    await attachment.lane.run(abandon)
             raise
         with trio.CancelScope(shield=True):
-            await core.lane.run(finish)
+            await attachment.lane.run(finish)
         return outcomes
 
-    async def _transfer(self, copies: Sequence[Copy], outcomes: list[Outcome], meter: Meter) -> None:
+    async def _transfer(
+        self, attachment: Attachment, copies: Sequence[Copy], outcomes: list[Outcome], meter: Meter
+    ) -> None:
         async with trio.open_nursery() as nursery:
             for first in range(_PARALLEL_COPIES):
                 share = range(first, len(copies), _PARALLEL_COPIES)
                 if share:
                     work = partial(_transfer_share, copies, outcomes, share, meter)
-                    nursery.start_soon(partial(trio.to_thread.run_sync, work, limiter=self._limiter))
+                    nursery.start_soon(_work, attachment, work)
+        if attachment.is_given_up:
+            raise gave_up()
+
+
+async def _work(attachment: Attachment, work: Callable[[], None]) -> None:
+    # It raises only when it was given up, and then all were.
+    with contextlib.suppress(OSError):
+        await attachment.call(work)
 
 
 def _transfer_share(

@@ -32,11 +32,13 @@ _LOST_AND_FOUND: Final = b"lost+found"
 class Trust:
     """From when on (nanoseconds since the epoch, 0 for never) equal sizes and times prove nothing.
 
-    `distrust_ns` goes by what either leg's file says, `changed_ns` by the primary's.
+    `distrust_ns` goes by what either leg's file says, `changed_ns` by the primary's. `is_keeping`: what is
+    replaced on the secondary goes to quarantine.
     """
 
     distrust_ns: int = 0
     changed_ns: int = 0
+    is_keeping: bool = False
 
 
 Listing = dict[bytes, os.stat_result]
@@ -165,7 +167,8 @@ class Comparer:
         trust: Trust,
         found: Findings,
     ) -> None:
-        if present is not None and self._is_other_object(path, wanted, present):
+        is_other = present is not None and self._is_other_object(path, wanted, present)
+        if present is not None and (is_other or (trust.is_keeping and _is_other_version(wanted, present))):
             dir_fd, name = self._applier.locate(path)
             self.quarantine.take(dir_fd, name, path)
             self._applier.forget(path)
@@ -181,7 +184,9 @@ class Comparer:
         if stat.S_ISDIR(wanted.st_mode):
             found.directories.append(Place(path))
         elif stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, trust):
-            found.copies.append(self._whole_copy(path, wanted))
+            copy = self._whole_copy(path, wanted)
+            copy.is_comparing = present is not None
+            found.copies.append(copy)
         else:
             self._metadata(path)
 
@@ -261,6 +266,12 @@ class Comparer:
 
     def close(self) -> None:
         self._applier.followers.difference_update(self._first_names.values())
+
+
+def _is_other_version(wanted: os.stat_result, present: os.stat_result) -> bool:
+    """Of a file: what the secondary has is not what the primary had at some time, as far as can be seen."""
+    versions = ((status.st_size, status.st_mtime_ns) for status in (wanted, present))
+    return stat.S_ISREG(wanted.st_mode) and len(set(versions)) > 1
 
 
 def _status(root_fd: int, path: bytes) -> os.stat_result | None:

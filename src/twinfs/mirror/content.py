@@ -6,16 +6,19 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
 import trio
 
+from twinfs.fsio.copy import read_whole
 from twinfs.fsio.metadata import child_path, fd_path
 from twinfs.journal.ranges import Ranges
 from twinfs.mirror.core import Core
+from twinfs.mirror.failures import PRIMARY_FAILURES
 from twinfs.mirror.lane import Lane
+from twinfs.mirror.mend import Mender
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.openfile import OpenFile
 from twinfs.mirror.stale import StaleMark
@@ -33,7 +36,7 @@ class Content:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._primary_lane = Lane("primary-data")
-        self._secondary_lane = Lane("secondary-data")
+        self.mender = Mender(core)
         self.on_mode_changed: Callable[[Node], None] = lambda node: None
 
     async def open(self, node: Node, flags: int, *, is_privileged: bool = False) -> None:
@@ -85,11 +88,23 @@ class Content:
         file.opens -= 1
         if file.opens <= 0:
             node.file = None
-            file.close()
+            file.close_primary()
+            self._core.close_on_secondary(file)
 
     async def read(self, node: Node, offset: int, size: int) -> bytes | memoryview:
-        """At most `size` bytes; fewer only at the end of the file."""
-        file = self._file(node)
+        """At most `size` bytes; fewer only at the end of the file. What the primary cannot read, the
+        secondary answers, if it is in sync for this object."""
+        try:
+            return await self._read_primary(self._file(node), offset, size)
+        except OSError as error:
+            if error.errno not in PRIMARY_FAILURES:
+                raise
+            data = await self.mender.read(node, offset, size)
+            if data is None:
+                raise
+            return data
+
+    async def _read_primary(self, file: OpenFile, offset: int, size: int) -> bytes | memoryview:
         fd = file.read_fd if file.read_fd >= 0 else file.write_fd
         buffer = bytearray(size)
         try:
@@ -100,13 +115,16 @@ class Content:
             filled = 0
         if filled < size and offset + filled < os.fstat(fd).st_size:
             # Not all of it is in the page cache: the rest may have to wait for the disk.
-            rest = await trio.to_thread.run_sync(os.pread, fd, size - filled, offset + filled)
-            return bytes(buffer[:filled]) + rest
+            rest = memoryview(buffer)[filled:]
+            filled += await trio.to_thread.run_sync(read_whole, fd, rest, offset + filled)
         return memoryview(buffer)[:filled]
 
     def _file(self, node: Node) -> OpenFile:
         if node.file is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if node.file.fd < 0:
+            # It went with a primary that failed.
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         return node.file
 
     async def write(self, node: Node, offset: int, data: bytes, *, is_privileged: bool = False) -> int:
@@ -146,12 +164,12 @@ class Content:
         async with file.order:
             if file.secondary_fd < 0 and not await self._open_secondary(node, file, mark):
                 return await self._write_primary(file, offset, data)
-            second = self._secondary_lane.start(
-                partial(_pwrite_keeping_times, file.secondary_fd, data, offset)
-            )
+            write = partial(_pwrite_keeping_times, file.secondary_fd, data, offset)
+            second = self._core.attachment.data.start(write)
             try:
                 written = await self._write_primary(file, offset, data)
             except BaseException:
+                mark.is_ahead = not mark.is_behind
                 mark.is_behind = True
                 with trio.CancelScope(shield=True):
                     await self._core.second_result(second, mark)
@@ -222,17 +240,14 @@ class Content:
         """Durable where the mode promises it: sync, both legs; batched, the primary and the intent log."""
         file = self._file(node)
         flush = os.fdatasync if is_data_only else os.fsync
+        attachment = self._core.attachment
         second_fd = await self._second_for_fsync(node)
-        try:
-            async with trio.open_nursery() as nursery:
-                if second_fd >= 0:
-                    nursery.start_soon(self._fsync_secondary, node, second_fd, flush)
-                else:
-                    nursery.start_soon(trio.to_thread.run_sync, self._core.log.fsync)
-                await trio.to_thread.run_sync(flush, file.fd)
-        finally:
-            if second_fd >= 0:
-                os.close(second_fd)
+        if second_fd >= 0:
+            second = partial(attachment.call, partial(_flush_and_close, flush, second_fd))
+            beside = partial(self._fsync_secondary, node, second)
+        else:
+            beside = partial(trio.to_thread.run_sync, self._core.log.fsync)
+        await _both(partial(trio.to_thread.run_sync, flush, file.fd), beside)
 
     async def _second_for_fsync(self, node: Node) -> int:
         """A descriptor of the secondary's file where it has all that was answered; -1 where it has not."""
@@ -255,9 +270,9 @@ class Content:
             self._distrust(node, error)
             return -1
 
-    async def _fsync_secondary(self, node: Node, fd: int, flush: Callable[[int], None]) -> None:
+    async def _fsync_secondary(self, node: Node, second: Callable[[], Awaitable[None]]) -> None:
         try:
-            await trio.to_thread.run_sync(flush, fd)
+            await second()
         except OSError as error:
             self._distrust(node, error)
 
@@ -271,39 +286,74 @@ class Content:
         """The directory's names are durable on the primary, and in sync mode on the secondary."""
         core = self._core
         fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=core.nodes.directory(node))
-        second_fd = -1
         try:
             if core.is_mirroring_now and not core.is_excluded(node.path(), is_directory=True):
-                path, number, applier = node.path(), core.names_number, core.applier
-
-                def find() -> int:
-                    core.catch_up(number)
-                    return os.open(b".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=applier.directory(path))
-
-                try:
-                    second_fd = await core.lane.run(find)
-                except OSError as error:
-                    core.secondary_failed(error)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, os.fsync, fd)
-                if second_fd >= 0:
-                    nursery.start_soon(self._fsync_second_directory, second_fd)
-                else:
-                    nursery.start_soon(trio.to_thread.run_sync, core.log.fsync)
+                beside = partial(self._fsync_second_directory, node.path(), core.names_number)
+            else:
+                beside = partial(trio.to_thread.run_sync, core.log.fsync)
+            await _both(partial(trio.to_thread.run_sync, os.fsync, fd), beside)
         finally:
-            for opened in (fd, second_fd):
-                if opened >= 0:
-                    os.close(opened)
+            os.close(fd)
 
-    async def _fsync_second_directory(self, fd: int) -> None:
+    async def _fsync_second_directory(self, path: bytes, number: int) -> None:
+        core, attachment = self._core, self._core.attachment
+
+        def find() -> int:
+            core.catch_up(number)
+            return os.open(b".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=attachment.applier.directory(path))
+
         try:
-            await trio.to_thread.run_sync(os.fsync, fd)
+            fd = await attachment.lane.run(find)
+            await attachment.call(partial(_flush_and_close, os.fsync, fd))
         except OSError as error:
-            self._core.secondary_failed(error)
+            core.secondary_failed(error)
+
+    def open_anew(self) -> list[int]:
+        """The primary is another leg now: open there what is open. What is not there any more is lost to
+        who has it open. Returns the old descriptors, which calls on their way may still be using."""
+        old: list[int] = []
+        for node in self._core.nodes.open_files():
+            file = node.file
+            if file is None:
+                continue
+            old += {file.read_fd, file.write_fd} - {-1}
+            is_reading, is_writing = file.read_fd >= 0, file.write_fd >= 0
+            file.read_fd = file.write_fd = -1
+            with contextlib.suppress(OSError):
+                if is_writing:
+                    self._open_for_writing(node, file)
+                elif is_reading:
+                    file.read_fd = os.open(self._path(node), os.O_RDONLY | os.O_CLOEXEC)
+        self._primary_lane.close()
+        self._primary_lane = Lane("primary-data")
+        return old
 
     def close(self) -> None:
         self._primary_lane.close()
-        self._secondary_lane.close()
+
+
+async def _both(*works: Callable[[], Awaitable[object]]) -> None:
+    """At the same time; when all have ended, the first one's error is raised as it is, in no group."""
+    errors: list[OSError] = []
+
+    async def attempt(work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except OSError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for work in works:
+            nursery.start_soon(attempt, work)
+    if errors:
+        raise errors[0]
+
+
+def _flush_and_close(flush: Callable[[int], None], fd: int) -> None:
+    try:
+        flush(fd)
+    finally:
+        os.close(fd)
 
 
 def _pwrite_keeping_times(fd: int, data: bytes, offset: int) -> int:

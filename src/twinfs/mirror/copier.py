@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
-from twinfs.fsio.copy import copy_range
+from twinfs.fsio.copy import copy_range, is_same_content
 from twinfs.fsio.metadata import copy_metadata, fd_path
 from twinfs.fsio.syscalls import clone_file, open_beneath
 from twinfs.journal.ranges import Ranges
@@ -56,6 +56,10 @@ class Copy:
         self._temporary = b""
         self._replaces: os.stat_result | None = None
         self.has_replaced = False
+        self.is_comparing = False
+        """Set before `begin`: read both sides first, and write only if they differ."""
+        self.was_equal = False
+        self._old_fd = -1
 
     @property
     def is_replacement(self) -> bool:
@@ -103,6 +107,8 @@ class Copy:
         present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         if not stat.S_ISREG(present.st_mode):
             raise FileNotFoundError(errno.ENOENT, "another type of object is there", self.path)
+        if self.is_comparing and present.st_size == self.size:
+            self._old_fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
         shares_content = present.st_nlink > 1
         is_hard_linked = os.fstat(self._source_fd).st_nlink > 1
         if not (shares_content and is_hard_linked) and self._can_replace(present):
@@ -139,6 +145,9 @@ class Copy:
         if self._fd < 0:
             return
         size = os.fstat(self._source_fd).st_size
+        if self._old_fd >= 0 and is_same_content(self._source_fd, self._old_fd, size, on_bytes):
+            self.was_equal = True
+            return
         for start, end in self.ranges:
             copy_range(self._source_fd, self._fd, start, min(end, size), on_bytes)
         os.ftruncate(self._fd, size)
@@ -146,6 +155,8 @@ class Copy:
     def finish(self, applier: Applier) -> None:
         """Set the metadata and put the file in place, under the name that it has on the secondary now."""
         try:
+            if self.was_equal:
+                self._leave_as_it_is(applier)
             needs_name = self._temporary or self._fd < 0
             if needs_name and self.path == GONE:
                 raise MovedError
@@ -163,6 +174,13 @@ class Copy:
                 self.has_replaced = True
         finally:
             self.abandon(applier)
+
+    def _leave_as_it_is(self, applier: Applier) -> None:
+        os.close(self._fd)
+        self._fd = -1
+        if self._temporary:
+            os.unlink(self._temporary, dir_fd=applier.root_fd)
+            self._temporary = b""
 
     def _check_still_replaceable(self, dir_fd: int, name: bytes) -> None:
         """A link made meanwhile is to the old file: it must get the new content too, so in place."""
@@ -186,10 +204,10 @@ class Copy:
     def abandon(self, applier: Applier) -> None:
         """Close, and remove what was not put in place."""
         applier.followers.discard(self)
-        for fd in (self._source_fd, self._fd):
+        for fd in (self._source_fd, self._fd, self._old_fd):
             if fd >= 0:
                 os.close(fd)
-        self._source_fd = self._fd = -1
+        self._source_fd = self._fd = self._old_fd = -1
         if self._temporary:
             os.unlink(self._temporary, dir_fd=applier.root_fd)
             self._temporary = b""

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, TypeVar
 
+import msgspec
 import trio
 
 from twinfs.fsio.syscalls import syncfs
@@ -32,10 +34,12 @@ from twinfs.journal.records import (
     renamed,
 )
 from twinfs.mirror.applier import Applier
+from twinfs.mirror.attachment import Attachment
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.failures import is_leg_failure
-from twinfs.mirror.lane import Job, Lane
+from twinfs.mirror.lane import Job, Lane, gave_up
 from twinfs.mirror.nodes import Node, NodeTable
+from twinfs.mirror.openfile import OpenFile
 from twinfs.mirror.plan import Change, without_passing
 from twinfs.mirror.stale import StaleMark
 from twinfs.model import Mode
@@ -43,7 +47,9 @@ from twinfs.model import Mode
 _T = TypeVar("_T")
 
 _COMPARISON_PATIENCE_SECONDS: Final = 5.0
-_CLOCK_SLACK_NS: Final = 5_000_000_000
+CLOCK_SLACK_NS: Final = 5_000_000_000
+_COMPARED_SINGLY: Final = 256
+_MOST_UNPROVEN: Final = 100_000
 
 NodeChange = Callable[[], int]
 """Does a change on the primary, returns the node number of the object it was about."""
@@ -60,8 +66,9 @@ class Core:
         self.excludes = excludes
         self.mode = mode
         self.nodes = NodeTable(primary_fd)
-        self.applier = Applier(secondary_fd, log)
-        self.lane = Lane("secondary")
+        self.attachment = Attachment(secondary_fd, log)
+        self.given_up: list[Attachment] = []
+        """Attachments of a disk that did not answer; calls there may still come back."""
         self.pending: deque[Change] = deque()
         self.compares: dict[int, Compare] = {}
         self.comparing = 0
@@ -75,7 +82,16 @@ class Core:
         self.is_secondary_up = True
         self.wake: Callable[[], None] = lambda: None
         self._asked: set[int] = set()
+        self._unproven: dict[bytes, None] = {}
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
+
+    @property
+    def applier(self) -> Applier:
+        return self.attachment.applier
+
+    @property
+    def lane(self) -> Lane:
+        return self.attachment.lane
 
     @property
     def is_mirroring_now(self) -> bool:
@@ -150,6 +166,7 @@ class Core:
 
     def catch_up(self, number: int) -> None:
         """In the lane: apply every pending change of names up to `number`, in order."""
+        attachment = self.attachment
         batch = []
         for change in list(self.pending):
             if change.number > number:
@@ -157,21 +174,32 @@ class Core:
             batch.append(change)
         planned = {change.number: change.names for change in without_passing(batch)}
         for change in batch:
-            self.applier.reached(change.number)
-            if (names := planned.get(change.number)) is None:
-                self.applier.passed_over(change.names)
-            else:
-                self._apply(change.number, names)
-            # After every change: a sequence of renames done twice would give files each other's names.
-            self.log.append(change.number, Applied())
-            self._drop_before(change.number + 1)
-        self.applier.reached(number + 1)
+            attachment.applier.reached(change.number)
+            names = planned.get(change.number)
+            unexpected = attachment.applier.apply(change.number, names) if names is not None else ()
+            with attachment.lock:
+                if attachment.is_given_up:
+                    # Done or not, it stays pending, as after a kill: the disk may have been away.
+                    raise gave_up()
+                self._note_applied(change, names, unexpected)
+        attachment.applier.reached(number + 1)
         if len(batch) == 1 and isinstance(batch[0].names, Create):
             # Somebody waits for this one: to them it is done, times and all.
-            self.applier.copy_times(self.primary_fd, batch[0].names.path)
+            attachment.applier.copy_times(self.primary_fd, batch[0].names.path)
 
-    def _apply(self, number: int, names: NameChange) -> None:
-        unexpected = self.applier.apply(number, names)
+    def _note_applied(self, change: Change, names: NameChange | None, unexpected: tuple[bytes, ...]) -> None:
+        if names is None:
+            self.applier.passed_over(change.names)
+        else:
+            self._follow(change.number, names, unexpected)
+        # After every change: a sequence of renames done twice would give files each other's names.
+        self.on_secondary_now(change.names.path)
+        if isinstance(change.names, Rename):
+            self.on_secondary_now(change.names.source)
+        self.log.append(change.number, Applied())
+        self._drop_before(change.number + 1)
+
+    def _follow(self, number: int, names: NameChange, unexpected: tuple[bytes, ...]) -> None:
         if isinstance(names, Rename):
             self._compares_follow(number, names)
             if self.compares:
@@ -186,23 +214,21 @@ class Core:
     def _compares_follow(self, number: int, change: Rename) -> None:
         for known, record in list(self.compares.items()):
             if known < number and known != self.comparing:
-                self.compares[known] = Compare(
-                    renamed(record.path, change), record.distrust_ns, record.changed_ns
-                )
+                self.compares[known] = msgspec.structs.replace(record, path=renamed(record.path, change))
 
     def _drop_before(self, number: int) -> None:
         while self.pending and self.pending[0].number < number:
             self.pending.popleft()
 
-    def compare_later(self, path: bytes, distrust_ns: int = 0) -> None:
+    def compare_later(self, path: bytes, distrust_ns: int = 0, *, is_keeping: bool = False) -> None:
         """Put "compare everything below `path`" into the log."""
         if any(
-            number != self.comparing and _is_below(path, known.path)
+            number != self.comparing and _is_below(path, known.path) and known.is_keeping >= is_keeping
             for number, known in list(self.compares.items())
         ):
             return  # the one that is running may have passed the path already
         number = self.log.next_number()
-        record = Compare(path, distrust_ns, self.distrusted_since_ns)
+        record = Compare(path, distrust_ns, self.distrusted_since_ns, is_keeping)
         self.is_durable = False
         if self._asked.issuperset(list(self.compares)):
             self._asked.add(number)
@@ -215,24 +241,104 @@ class Core:
             raise
 
     async def make_secondary_durable(self) -> None:
-        """syncfs(2). When it fails, what was written since the last time is not to be trusted: the
-        kernel says so once, and a second success would prove nothing."""
+        """syncfs(2). When it fails, what was written since the last time stays unproven: the kernel says
+        so once, and a second success would prove nothing."""
+        written, self._unproven = self._unproven, {}
         try:
-            await trio.to_thread.run_sync(syncfs, self.applier.root_fd)
-        except OSError:
-            self.compare_later(b"", self.distrusted_since_ns)
+            await self.attachment.call(partial(syncfs, self.applier.root_fd))
+        except BaseException:
+            self._unproven = written | self._unproven
             raise
 
     @property
     def distrusted_since_ns(self) -> int:
         """What was written since may not have reached the disk."""
-        return max(1, self.durable_ns - _CLOCK_SLACK_NS)
+        return max(1, self.durable_ns - CLOCK_SLACK_NS)
+
+    def on_secondary_now(self, *paths: bytes) -> None:
+        """What is pending no more although it may be in the secondary's page cache only."""
+        self._unproven.update(dict.fromkeys(paths))
+        if len(self._unproven) > _MOST_UNPROVEN:
+            self._unproven = {b"": None}
 
     def secondary_failed(self, error: OSError) -> None:
-        """Nothing is lost: what it did not do stays in the log."""
-        if self.is_secondary_up:
-            self.is_secondary_up = False
-            self.on_secondary_error(error)
+        """Go on without it. Nothing is lost: what it did not do stays in the log, what it may not have
+        kept is put there again, and everybody who waits for it is answered."""
+        if not self.is_secondary_up:
+            return
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        for path in self._take_unproven():
+            self.compare_later(path, self.distrusted_since_ns)
+        self.on_secondary_error(error)
+
+    def _take_unproven(self) -> Iterable[bytes]:
+        unproven, self._unproven = self._unproven, {}
+        return unproven if len(unproven) <= _COMPARED_SINGLY else (b"",)
+
+    def let_go_of_secondary(self) -> None:
+        """On purpose; what changes from now on waits."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        for path in self._take_unproven():
+            self.compare_later(path, self.distrusted_since_ns)
+
+    def secondary_replaced(self) -> None:
+        """Another disk is to take its place: it has nothing of what this one has."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        self._unproven = {}
+        self.compare_later(b"")
+
+    def secondary_missing(self) -> None:
+        """From the start: nobody waits for it, and nothing was written to it."""
+        self.is_secondary_up = False
+
+    def attach(self, root_fd: int) -> None:
+        """The secondary is back, perhaps as another mount; all that was given up has come back."""
+        absent = self.attachment
+        self.attachment = Attachment(root_fd, self.log)
+        self.applier.take_over(absent.applier)
+        absent.end()
+        self.is_secondary_up = True
+
+    def close_on_secondary(self, file: OpenFile) -> None:
+        """Nobody writes to the secondary through this file any more."""
+        if (fd := file.take_secondary()) >= 0:
+            self.attachment.close_later(fd)
+
+    def _give_up_attachment(self) -> None:
+        old = self.attachment
+        fds = [] if old.applier.root_fd < 0 else [old.applier.root_fd]
+        for node in self.nodes.open_files():
+            if node.file is not None and (fd := node.file.take_secondary()) >= 0:
+                fds.append(fd)
+        for node in self.stale.values():
+            if node.stale is not None:
+                node.stale.is_behind = True
+        old.give_up(fds)
+        self.given_up.append(old)
+        self.attachment = Attachment(-1, self.log)
+        self.applier.take_over(old.applier)
+
+    def stand_on(self, root_fd: int, compares: dict[int, Compare]) -> None:
+        """The secondary is the primary from now on, alone, and its tree is the truth; the log has been begun
+        anew with `compares`."""
+        self._give_up_attachment()
+        self.attachment.end()
+        self.attachment = Attachment(-1, self.log)
+        self.is_secondary_up = False
+        self.pending.clear()
+        self._unproven = {}
+        for node in list(self.stale.values()):
+            self.unmark(node)
+        self.compares = compares
+        self.primary_fd = root_fd
+
+    def has_come_back(self) -> bool:
+        """Whether no thread is waiting any more for a disk that was given up."""
+        self.given_up = [old for old in self.given_up if not old.has_come_back()]
+        return not self.given_up
 
     # Content and metadata
 
@@ -261,6 +367,7 @@ class Core:
         is_behind = is_suspect or not self.is_mirroring_now or node.ident in self.copying
         if mark is not None:
             mark.is_behind = mark.is_behind or is_behind
+            mark.is_ahead = mark.is_ahead and not is_behind
             mark.is_touched = True
             mark.end_bytes = max(mark.end_bytes, content_end)
             if start == end or mark.ranges.covers(start, end):
@@ -340,7 +447,7 @@ class Core:
 
     def fell_behind(self, mark: StaleMark, error: OSError) -> None:
         """The secondary could not follow for one object: it is copied later."""
-        mark.is_behind = True
+        mark.is_behind, mark.is_ahead = True, False
         if is_leg_failure(error):
             self.secondary_failed(error)
 

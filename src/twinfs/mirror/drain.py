@@ -6,9 +6,10 @@ cleared. Whatever stops it in between is still in the log.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -21,8 +22,12 @@ from twinfs.mirror.core import Core
 from twinfs.mirror.failures import is_leg_failure
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.progress import Meter, OnProgress
-from twinfs.mirror.rebuild import Rebuild
+from twinfs.mirror.rebuild import Rebuild, Rebuilt
+from twinfs.mirror.report import pending_of
 from twinfs.mirror.stale import StaleMark
+
+Trouble = tuple[bytes, BaseException]
+"""A path, and why it could not be mirrored."""
 
 
 @dataclass(slots=True)
@@ -40,13 +45,18 @@ class Drainer:
 
     def __init__(self, core: Core, *, is_deleting_excluded: bool) -> None:
         self._core = core
-        self._is_deleting_excluded = is_deleting_excluded
+        self.is_deleting_excluded = is_deleting_excluded
         self.lock = trio.Lock()
         self._copier = ChunkCopier(core)
-        self.has_troubles = False
-        """The last drain left objects behind that the leg refused: trying again at once is no use."""
-        self._last_told = ""
+        self.rebuilt = Rebuilt()
+        self._troubles: list[Trouble] = []
+        self._told: frozenset[tuple[bool, str]] = frozenset()
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
+
+    @property
+    def has_troubles(self) -> bool:
+        """The last drain left objects behind that the leg refused: trying again at once is no use."""
+        return bool(self._troubles)
 
     async def drain(self, on_progress: OnProgress | None = None) -> None:
         """Bring the secondary to the primary's present state. OSError when the secondary fails."""
@@ -61,18 +71,17 @@ class Drainer:
         core = self._core
         number = core.names_number
         await core.lane.run(lambda: core.catch_up(number))
-        self.has_troubles = False
+        self._troubles = []
         put_off: set[int] = set()
         while todo := [known for known in core.compares.items() if known[0] not in put_off]:
-            rebuild = Rebuild(core, self._copier, meter, self.on_event)
-            await rebuild.run(*todo[0], is_deleting_excluded=self._is_deleting_excluded)
+            rebuild = Rebuild(core, self._copier, meter, self.on_event, self.rebuilt)
+            await rebuild.run(*todo[0], is_deleting_excluded=self.is_deleting_excluded)
             put_off.update(rebuild.put_off)
-            self._tell(rebuild.troubles)
+            self._troubles += rebuild.troubles
         await self._copy_stale(meter)
-        self._tell(core.applier.troubles)
+        self._troubles += core.applier.troubles
         core.applier.troubles.clear()
-        if not self.has_troubles:
-            self._last_told = ""
+        await self._tell()
         await self.settle(is_forced=True)
 
     async def _copy_stale(self, meter: Meter) -> None:
@@ -137,7 +146,7 @@ class Drainer:
                 await trio.sleep(0.001)
         finally:
             for node in busy:
-                del core.holds[node.ident]
+                core.holds.pop(node.ident, None)
             released.set()
 
     def _take_one(self, node: Node, number: int) -> Taken | None:
@@ -153,7 +162,7 @@ class Drainer:
         core.nodes.pin(node)
         core.unmark(node)
         if node.file is not None:
-            node.file.close_secondary()
+            core.close_on_secondary(node.file)
         return Taken(node, mark, number, Copy(path, node.ident, mark.ranges, core.nodes.ident_of))
 
     def _clear(self, taken: Taken) -> None:
@@ -180,22 +189,35 @@ class Drainer:
             return None
         if isinstance(error, OSError) and is_leg_failure(error):
             return error
-        self._tell([(taken.copy.path, error)])
+        self._troubles.append((taken.copy.path, error))
         return None
 
-    def _tell(self, troubles: Sequence[tuple[bytes, BaseException]]) -> None:
-        """One event for what is alike: a full disk would write thousands."""
-        if not troubles:
-            return
-        self.has_troubles = True
-        path, error = troubles[0]
-        more = f" (and {len(troubles) - 1} others)" if len(troubles) > 1 else ""
-        leg = "primary cannot read" if isinstance(error, SourceUnreadableError) else "secondary cannot take"
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        message = f"the {leg} {os.fsdecode(path)}{more}: {reason}; it is tried again"
-        if message != self._last_told:
-            self._last_told = message
-            self.on_event("not_mirrored", message)
+    async def _tell(self) -> None:
+        """One event for each kind of trouble, until that is over: a full disk would write thousands."""
+        alike: dict[tuple[bool, str], list[Trouble]] = {}
+        for path, error in self._troubles:
+            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            alike.setdefault((isinstance(error, SourceUnreadableError), reason), []).append((path, error))
+        for (is_primary, reason), troubles in alike.items():
+            if (is_primary, reason) not in self._told:
+                leg = "primary cannot read" if is_primary else "secondary cannot take"
+                path, error = troubles[0]
+                more = f" (and {len(troubles) - 1} others)" if len(troubles) > 1 else ""
+                room = await self._missing_room(error)
+                message = f"the {leg} {os.fsdecode(path)}{more}: {reason}{room}; it is tried again"
+                self.on_event("not_mirrored", message)
+        self._told = frozenset(alike)
+
+    async def _missing_room(self, error: BaseException) -> str:
+        """How much more a full secondary needs for what is pending now; nothing where that is not known."""
+        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return ""
+        wanted = pending_of(self._core).bytes
+        if error.errno == errno.ENOSPC:
+            root_fd = self._core.applier.root_fd
+            space = await self._core.attachment.call(lambda: os.fstatvfs(root_fd))
+            wanted -= space.f_bavail * space.f_frsize
+        return f", {wanted / (1 << 20):.1f} MiB more are needed" if wanted > 0 else ""
 
     # Times, durability, clearing
 
@@ -228,8 +250,9 @@ class Drainer:
 
         if paths:
             await core.lane.run(copy_times)
-        for node, mark, _ in marks:
+        for node, mark, path in marks:
             if _is_done(node, mark, is_forced=False):
+                core.on_secondary_now(path)
                 core.clear(node)
         if core.names_number == names:
             for path in touched:

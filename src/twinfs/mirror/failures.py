@@ -22,6 +22,9 @@ LEG_FAILURES: Final = frozenset(
 )
 """The leg is faulty: nothing more is asked of it until it is opened anew."""
 
+PRIMARY_FAILURES: Final = LEG_FAILURES - {errno.EBADF, errno.ESTALE}
+"""What may mean that the primary is failing; without what its callers get in the normal course of things."""
+
 UNEXPECTED: Final = frozenset(
     (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ELOOP, errno.EXDEV)
 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 import uuid
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
 
@@ -18,7 +19,6 @@ from twinfs.errors import (
     LegError,
     LegInUseError,
     LegNotMountedError,
-    SplitBrainError,
     UsageError,
     WrongDiskError,
 )
@@ -26,7 +26,7 @@ from twinfs.fsio.durable import replace_file
 from twinfs.fsio.identity import boot_id, filesystem_id, is_other_filesystem
 from twinfs.mirror.copier import TEMPORARY
 from twinfs.mirror.quarantine import QUARANTINE
-from twinfs.model import Role
+from twinfs.model import Role, VolumeConfig
 
 LABEL_DIRECTORY: Final = b".twinfs"
 _LABEL_NAME: Final = b"label.json"
@@ -34,7 +34,13 @@ _IGNORED_WHEN_EMPTY: Final = frozenset((LABEL_DIRECTORY, b"lost+found"))
 
 
 class Label(msgspec.Struct, frozen=True):
-    """`events` grows when the legs part company. `boot_id` is set while in use, empty after a clean end."""
+    """`leg` says which of the settings' two places is the disk's; `role` what it is now, after a promotion
+    the other one (None: as its place says).
+
+    `events` grows when the legs part company, and `is_alone` says that this one went on without the
+    other since. `is_detached`: the other one was taken away on purpose. `boot_id` is set while in use,
+    empty after a clean end; `session` is of the last use, and the intent log of that use has it, too.
+    """
 
     volume: str
     volume_id: str
@@ -43,49 +49,79 @@ class Label(msgspec.Struct, frozen=True):
     filesystem: str
     boot_id: str
     changed: float
+    role: Role | None = None
+    is_alone: bool = False
+    is_detached: bool = False
+    session: str = ""
+
+
+class LabelChange(TypedDict, total=False):
+    """The fields of a label that say how the legs stand."""
+
+    events: int
+    role: Role
+    is_alone: bool
+    is_detached: bool
+    session: str
 
 
 class Leg:
     """One leg, opened once as a directory; everything after is relative to `fd`."""
 
-    def __init__(self, role: Role, path: str, fd: int, label: Label) -> None:
-        self.role = role
+    def __init__(self, place: Role, path: str, fd: int, label: Label) -> None:
+        self.place = place
         self.path = path
         self.fd = fd
         self.label = label
+        self._writing = threading.Lock()
 
     @staticmethod
-    def open(role: Role, path: str, volume_id: str) -> Leg:
+    def open(place: Role, path: str, volume_id: str) -> Leg:
         """Open and check. LegNotMountedError without a label, WrongDiskError with another's."""
-        fd = _open_directory(role, path)
+        fd = _open_directory(place, path)
         try:
             label = _read_label(fd)
             if label is None:
                 raise LegNotMountedError(
-                    f"{role} leg: {path} has no twinfs label: the disk is not mounted there; "
+                    f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
                     f"refusing to touch it.\n  Mount the disk and try again."
                 )
-            _check(label, role, path, volume_id, filesystem_id(fd))
+            _check(label, place, path, volume_id, filesystem_id(fd))
         except BaseException:
             os.close(fd)
             raise
-        return Leg(role, path, fd, label)
+        return Leg(place, path, fd, label)
 
-    def write_label(self, *, is_in_use: bool, events: int | None = None) -> None:
-        """Durable before it returns."""
-        self.label = msgspec.structs.replace(
-            self.label,
-            boot_id=boot_id() if is_in_use else "",
-            events=self.label.events if events is None else events,
-            filesystem=filesystem_id(self.fd),
-            changed=time.time(),
-        )
-        _write_label(self.fd, self.label)
+    @property
+    def role(self) -> Role:
+        return self.label.role or self.label.leg
+
+    def write_label(self, *, is_in_use: bool, change: LabelChange | None = None) -> None:
+        """Durable before it returns. When it fails, the label is as before."""
+        with self._writing:
+            label = msgspec.structs.replace(
+                self.label,
+                boot_id=boot_id() if is_in_use else "",
+                filesystem=filesystem_id(self.fd),
+                changed=time.time(),
+                **(change or {}),
+            )
+            _write_label(self.fd, label)
+            self.label = label
 
     @property
     def was_in_use_at_other_boot(self) -> bool:
         """The power went: what was not fsynced may be missing on either leg."""
         return self.label.boot_id not in ("", boot_id())
+
+    def say_detached(self, is_detached: bool) -> None:
+        """That the other leg was taken away on purpose; durable before it returns."""
+        self.write_label(is_in_use=self.label.boot_id != "", change=LabelChange(is_detached=is_detached))
+
+    def is_still_labelled(self) -> bool:
+        """Whether the label on the disk is still this leg's."""
+        label = _read_label(self.fd)
+        return label is not None and (label.volume_id, label.leg) == (self.label.volume_id, self.label.leg)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -117,15 +153,6 @@ def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str)
         raise WrongDiskError(
             f"{role} leg: {path} is on another file system than last time (a copy of the disk?); "
             f"refusing to touch it.\n  Mount the disk that was used before."
-        )
-
-
-def check_partners(primary: Label, secondary: Label) -> None:
-    """SplitBrainError when the secondary went on without the primary."""
-    if secondary.events > primary.events:
-        raise SplitBrainError(
-            f"the secondary (events {secondary.events}) was changed without the primary "
-            f"(events {primary.events}); refusing to choose between them."
         )
 
 
@@ -171,7 +198,7 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     }
     paths = {Role.PRIMARY: primary, Role.SECONDARY: secondary}
     try:
-        _check_apart(primary, secondary)
+        check_apart(primary, secondary)
         for role, fd in fds.items():
             if (label := _read_label(fd)) is not None:
                 raise LegInUseError(
@@ -184,9 +211,7 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
             )
         volume_id = str(uuid.uuid4())
         for role, fd in fds.items():
-            for folder in (LABEL_DIRECTORY, TEMPORARY, QUARANTINE):
-                if not _exists(fd, folder):
-                    os.mkdir(folder, 0o700, dir_fd=fd)
+            _make_folders(fd)
             _write_label(fd, Label(name, volume_id, role, 1, filesystem_id(fd), "", time.time()))
         return volume_id
     finally:
@@ -194,12 +219,71 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
             os.close(fd)
 
 
-def _check_apart(primary: str, secondary: str) -> None:
+def check_free(path: str, volume_id: str) -> None:
+    """That a directory can become a leg of a volume: empty, or labelled for it by an attempt before."""
+    fd = _open_directory(Role.SECONDARY, path)
+    try:
+        found = _read_label(fd)
+        if found is not None:
+            if found.volume_id == volume_id and not found.events:
+                return
+            raise LegInUseError(f"{path} is already the {found.leg} leg of volume {found.volume!r}.")
+        if not _is_empty(fd):
+            raise LegInUseError(f"{path} is not empty; a new disk for a leg must be.")
+    finally:
+        os.close(fd)
+
+
+def write_new(path: str, config: VolumeConfig, place: Role) -> None:
+    """Label a directory as a volume's leg that has nothing yet (`events` is 0)."""
+    fd = _open_directory(place, path)
+    try:
+        _make_folders(fd)
+        fresh = Label(
+            config.name, config.volume_id, place, 0, filesystem_id(fd), "", time.time(), Role.SECONDARY
+        )
+        _write_label(fd, fresh)
+    finally:
+        os.close(fd)
+
+
+def prefer(config: VolumeConfig, place: Role) -> None:
+    """Of two legs that each went on alone, let the one at `place` count; see mirror/rescue.py."""
+    winning = Leg.open(place, _path(config, place), config.volume_id)
+    try:
+        change = LabelChange(session=uuid.uuid4().hex, role=Role.PRIMARY, is_alone=True)
+        winning.write_label(is_in_use=False, change=change)
+    finally:
+        winning.close()
+    give_way(config, Role.SECONDARY if place is Role.PRIMARY else Role.PRIMARY)
+
+
+def give_way(config: VolumeConfig, place: Role) -> None:
+    """The leg at `place` follows from now on, whatever it did alone."""
+    leg = Leg.open(place, _path(config, place), config.volume_id)
+    try:
+        change = LabelChange(events=0, role=Role.SECONDARY, is_alone=False)
+        leg.write_label(is_in_use=False, change=change)
+    finally:
+        leg.close()
+
+
+def _path(config: VolumeConfig, place: Role) -> str:
+    return config.primary if place is Role.PRIMARY else config.secondary
+
+
+def check_apart(primary: str, secondary: str) -> None:
     first, second = os.path.realpath(primary), os.path.realpath(secondary)
     if os.path.commonpath((first, second)) in (first, second):
         raise UsageError(f"{primary} and {secondary} must be two directories, neither inside the other.")
     if os.path.samefile(first, second):
         raise UsageError(f"{primary} and {secondary} are the same directory.")
+
+
+def _make_folders(fd: int) -> None:
+    for folder in (LABEL_DIRECTORY, TEMPORARY, QUARANTINE):
+        if not _exists(fd, folder):
+            os.mkdir(folder, 0o700, dir_fd=fd)
 
 
 def _is_empty(fd: int) -> bool:

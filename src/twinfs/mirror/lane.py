@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -14,6 +17,11 @@ _T = TypeVar("_T")
 _PATIENCE_SECONDS: Final = 0.0005
 """A hop to a thread and back costs trio 100-190 us. Waiting in place for a change that takes 20 us is
 cheaper for everybody; only what takes longer lets other requests go on."""
+
+
+def gave_up() -> OSError:
+    """What a caller gets of a call that was given up: the disk did not answer."""
+    return OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
 class Job(Generic[_T]):
@@ -32,10 +40,20 @@ class Job(Generic[_T]):
 
     def execute(self) -> None:
         try:
-            self._result = self._call()
-        except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
-            self._error = error
+            result, error = self._call(), None
+        except BaseException as raised:  # noqa: BLE001 - handed to the caller, whatever it is
+            result, error = None, raised
+        self._end(result, error)
+
+    def give_up(self) -> None:
+        """Answer whoever waits; what the thread may still bring is not listened to."""
+        self._end(None, gave_up())
+
+    def _end(self, result: _T | None, error: BaseException | None) -> None:
         with self._lock:
+            if self._is_done:
+                return
+            self._result, self._error = result, error
             self._is_done = True
             event = self._event
         self._done.release()
@@ -44,6 +62,10 @@ class Job(Generic[_T]):
                 self._token.run_sync_soon(event.set)
             except trio.RunFinishedError:
                 return  # nobody waits any more
+
+    @property
+    def is_done(self) -> bool:
+        return self._is_done
 
     async def wait(self) -> _T:
         if not self._done.acquire(timeout=_PATIENCE_SECONDS):
@@ -64,22 +86,59 @@ class Lane:
 
     def __init__(self, name: str) -> None:
         self._jobs: queue.SimpleQueue[Job[object] | None] = queue.SimpleQueue()
+        self._current: tuple[Job[object], float] | None = None
+        self._is_given_up = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job.execute()
+            self._current = (job, time.monotonic())
+            if self._is_given_up:
+                job.give_up()
+            else:
+                job.execute()
+            self._current = None
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the present job has been running; 0.0 without one."""
+        current = self._current
+        return 0.0 if current is None else time.monotonic() - current[1]
 
     def start(self, call: Callable[[], _T]) -> Job[_T]:
         """Queue `call`; its result is the job's to `wait` for."""
         job = Job(call, trio.lowlevel.current_trio_token())
-        self._jobs.put(job)  # type: ignore[arg-type]  # the queue does not care what a job returns
+        if self._is_given_up:
+            job.give_up()
+        else:
+            self._jobs.put(job)  # type: ignore[arg-type]  # the queue does not care what a job returns
         return job
 
     async def run(self, call: Callable[[], _T]) -> _T:
         """Run `call` in the lane. It is queued before the first await: order of calls is order of work."""
         return await self.start(call).wait()
 
+    def give_up(self) -> None:
+        """Nobody waits for this lane any more, not even for the job that it is at: ETIMEDOUT for all.
+        The thread ends when that job does."""
+        self._is_given_up = True
+        if (current := self._current) is not None:
+            current[0].give_up()
+        # What is queued is answered here, not by a thread that may hang.
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is not None:
+                job.give_up()
+        self._jobs.put(None)
+
+    @property
+    def has_ended(self) -> bool:
+        return not self._thread.is_alive()
+
     def close(self) -> None:
+        """End when all that is queued is done."""
         self._jobs.put(None)

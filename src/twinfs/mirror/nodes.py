@@ -20,6 +20,8 @@ from twinfs.mirror.stale import StaleMark
 
 ROOT_ID: Final = 1  # FUSE_ROOT_ID, linux/fuse.h
 _FOREIGN_BIT: Final = 1 << 62
+_ERA_SHIFT: Final = 56
+"""Inode numbers are smaller than that on the file systems there are; those that are not count as foreign."""
 _KEPT_DIRECTORIES: Final = 4096
 _DEEPEST: Final = 1024
 """Levels of directories. Kept directories are several times as many, so that opening a second one never
@@ -81,12 +83,12 @@ class NodeTable:
     """All nodes, and the descriptors of the directories used last."""
 
     def __init__(self, root_fd: int) -> None:
-        status = os.fstat(root_fd)
-        self._device = status.st_dev
-        self._root_ino = status.st_ino
+        self._stand_on(root_fd)
         # An ordinary user may be allowed 1,024 descriptors in all.
         self._kept = min(_KEPT_DIRECTORIES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._deepest = min(_DEEPEST, self._kept // 3)
+        self._era = 0
+        self._aliases: dict[int, int] = {}
         self._foreign: dict[tuple[int, int], int] = {}
         self._more_names: dict[int, set[tuple[Node, bytes]]] = {}
         self._directories: OrderedDict[Node, None] = OrderedDict()
@@ -95,6 +97,14 @@ class NodeTable:
         self.root.refs = 1
         self.root.is_directory = True
         self._nodes: dict[int, Node] = {ROOT_ID: self.root}
+
+    def _stand_on(self, root_fd: int) -> None:
+        status = os.fstat(root_fd)
+        self._device = status.st_dev
+        self._root_ino = status.st_ino
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(list(self._nodes.values()))
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -113,12 +123,16 @@ class NodeTable:
         """The node number: the inode's, with the root's swapped for 1.
 
         Objects of another file system mounted inside the leg would repeat numbers: they get their own.
+        So do those of a leg that became the primary later, unless the kernel knows them already.
         """
-        if status.st_dev != self._device:
+        if status.st_dev != self._device or status.st_ino >> _ERA_SHIFT:
             key = (status.st_dev, status.st_ino)
             return self._foreign.setdefault(key, _FOREIGN_BIT | len(self._foreign))
         if status.st_ino == self._root_ino:
             return ROOT_ID
+        if self._era:
+            known = self._aliases.get(status.st_ino)
+            return known if known is not None else status.st_ino | self._era << _ERA_SHIFT
         return self._root_ino if status.st_ino == ROOT_ID else status.st_ino
 
     def is_foreign(self, status: os.stat_result) -> bool:
@@ -270,9 +284,53 @@ class NodeTable:
             os.close(node.dir_fd)
             node.dir_fd = -1
 
+    @property
+    def era(self) -> int:
+        """How often the tree has moved to the other leg."""
+        return self._era
+
+    @property
+    def is_renumbered(self) -> bool:
+        """Whether numbers are no longer the inodes' own."""
+        return self._era != 0
+
+    def move_to(self, root_fd: int) -> list[int]:
+        """The tree is another leg's now: what the kernel knows keeps its numbers, and is looked up there
+        by its names; what is not there has no name any more. Files are for the caller to open anew.
+
+        Returns the old descriptors, which calls on their way may still be using.
+        """
+        old = [node.dir_fd for node in self._nodes.values() if node.dir_fd >= 0]
+        for node in self._nodes.values():
+            node.dir_fd = -1
+        self._directories.clear()
+        self._era += 1
+        self._aliases = {}
+        self._stand_on(root_fd)
+        self.root.dir_fd = root_fd
+        for node in list(self._nodes.values()):
+            if node is not self.root and node.parent is not None:
+                self._find_again(node)
+        return old
+
+    def _find_again(self, node: Node) -> None:
+        found = 0
+        for parent, name in list(self.names(node)):
+            try:
+                status = os.stat(name, dir_fd=self.directory(parent), follow_symlinks=False)
+            except OSError:
+                status = None
+            is_it = status is not None and stat.S_ISDIR(status.st_mode) == node.is_directory
+            if status is None or not is_it or (found or status.st_ino) != status.st_ino:
+                self.forget_name(node, parent, name, is_last=False)
+            elif self._aliases.setdefault(status.st_ino, node.ident) == node.ident:
+                found = status.st_ino
+            else:
+                self.forget_name(node, parent, name, is_last=False)
+
     def close(self) -> None:
         for node in list(self._nodes.values()):
             if node.file is not None:
-                node.file.close()
+                node.file.close_primary()
             if node is not self.root:
                 self._close_directory(node)

@@ -28,13 +28,12 @@ class OpenFile:
         """Any descriptor on the primary; -1 when there is none."""
         return self.write_fd if self.write_fd >= 0 else self.read_fd
 
-    def close_secondary(self) -> None:
-        if self.secondary_fd >= 0:
-            os.close(self.secondary_fd)
-            self.secondary_fd = -1
+    def take_secondary(self) -> int:
+        """The descriptor on the secondary, now the caller's to close; -1 when there is none."""
+        fd, self.secondary_fd = self.secondary_fd, -1
+        return fd
 
-    def close(self) -> None:
+    def close_primary(self) -> None:
         for fd in {self.read_fd, self.write_fd} - {-1}:
             os.close(fd)
         self.read_fd = self.write_fd = -1
-        self.close_secondary()

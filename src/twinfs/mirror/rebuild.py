@@ -30,14 +30,28 @@ _TROUBLES_KEPT: Final = 100
 OnEvent = Callable[[str, str], None]
 
 
+class Rebuilt:
+    """What comparisons found: objects looked at, files whose content differed and was copied."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.files = 0
+        self.differing = 0
+
+
 class Rebuild:
     """Works off one `Compare` record."""
 
-    def __init__(self, core: Core, copier: ChunkCopier, meter: Meter, on_event: OnEvent) -> None:
+    def __init__(
+        self, core: Core, copier: ChunkCopier, meter: Meter, on_event: OnEvent, rebuilt: Rebuilt
+    ) -> None:
         self._core = core
         self._copier = copier
         self._meter = meter
         self._on_event = on_event
+        self._rebuilt = rebuilt
         self._trust = Trust()
         self.troubles: list[tuple[bytes, BaseException]] = []
         """Objects that a leg refused; `put_off` are the records that make them compared another time."""
@@ -46,7 +60,7 @@ class Rebuild:
     async def run(self, number: int, record: Compare, *, is_deleting_excluded: bool) -> None:
         """Make the secondary equal below the record's path, durably, and clear the record."""
         core = self._core
-        self._trust = Trust(record.distrust_ns, record.changed_ns)
+        self._trust = Trust(record.distrust_ns, record.changed_ns, record.is_keeping)
         self._meter.step = "comparing"
         comparer = Comparer(
             core.primary_fd,
@@ -82,7 +96,7 @@ class Rebuild:
         known = set(core.compares)
         paths = [path for path, _ in self.troubles]
         for path in paths if len(paths) <= _TROUBLES_KEPT else [record.path]:
-            core.compare_later(path)
+            core.compare_later(path, is_keeping=record.is_keeping)
         self.put_off = set(core.compares) - known
 
     async def _step(self, comparer: Comparer, places: list[Place]) -> None:
@@ -101,6 +115,7 @@ class Rebuild:
         # Only now: every name that is made or put in place moves the directory's times.
         await core.lane.run(lambda: core.applier.copy_times(core.primary_fd, directory))
         meter.files_done += found.files
+        self._rebuilt.files += found.files
         meter.report(place.path)
 
     def _compare_place(self, comparer: Comparer, place: Place) -> Findings | None:
@@ -137,7 +152,8 @@ class Rebuild:
             if error.errno not in UNEXPECTED or not place.path:
                 raise
             # The secondary lacks the directory: begin one level up.
-            self._core.compare_later(parent_of(place.path), self._trust.distrust_ns)
+            trust = self._trust
+            self._core.compare_later(parent_of(place.path), trust.distrust_ns, is_keeping=trust.is_keeping)
             return None
 
     def _has_changed(self, path: bytes, number: int) -> bool:
@@ -156,10 +172,13 @@ class Rebuild:
 
     def _judge(self, copy: Copy, outcome: Outcome) -> None:
         """Only a failing secondary ends the comparison; its record stays and begins it again."""
+        if outcome is None and not copy.was_equal:
+            self._rebuilt.differing += 1
         if outcome is None or copy.path == GONE:
             return
         if isinstance(outcome, MovedError | FileNotFoundError):
-            self._core.compare_later(copy.path)  # renamed or linked meanwhile
+            # Renamed or linked meanwhile.
+            self._core.compare_later(copy.path, is_keeping=self._trust.is_keeping)
             return
         if isinstance(outcome, OSError) and is_leg_failure(outcome):
             raise outcome

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import Final
 
 from twinfs.journal.log import LogFile
 from twinfs.journal.ranges import Ranges
@@ -21,37 +20,48 @@ from twinfs.journal.records import (
     touched_by,
 )
 from twinfs.journal.replay import Recovered, follow, recover
-from twinfs.mirror.core import Core
+from twinfs.mirror.core import CLOCK_SLACK_NS, Core
 from twinfs.mirror.doubt import outcome
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.plan import Change
 from twinfs.mirror.stale import StaleMark
 
-_CLOCK_SLACK_NS: Final = 5_000_000_000
 
-
-def restore(core: Core, left: LogFile, *, lost_power: bool, excludes: str, used_since_ns: int) -> list[str]:
+def restore(
+    core: Core, left: LogFile, *, lost_power: bool, excludes: str, used_since_ns: int, session: str
+) -> list[str]:
     """Fill `core` with what is pending and begin its log anew. Returns what is worth telling.
 
-    `used_since_ns` is when the primary's label last said "in use". Before the new log is in place the old
-    one is untouched: a kill here changes nothing.
+    `used_since_ns` is when the primary's label last said "in use", `session` what it says of that use.
+    Before the new log is in place the old one is untouched: a kill here changes nothing.
     """
     recovered = recover(left)
     notes: list[str] = []
     compare: Compare | None = None
     if not left.is_whole or left.header is None:
         notes.append("the intent log is missing or damaged: comparing everything")
-        compare = Compare(b"", 0, max(1, used_since_ns - _CLOCK_SLACK_NS))
+        compare = Compare(b"", 0, max(1, used_since_ns - CLOCK_SLACK_NS), is_keeping=True)
+    elif session and left.header.session != session:
+        notes.append("the legs were used since with another intent log: comparing everything")
+        since_ns = max(1, min(used_since_ns, left.header.since_ns) - CLOCK_SLACK_NS)
+        compare = Compare(b"", 0, since_ns, is_keeping=True)
+        # What it says is pending was about other times: done now, it would undo what was done since.
+        recovered = Recovered(last_number=recovered.last_number)
+    elif left.header.is_renumbered and not recovered.is_closed:
+        notes.append("the legs had changed their roles: comparing everything")
+        recovered = Recovered(last_number=recovered.last_number)
+        since_ns = max(1, left.header.since_ns - CLOCK_SLACK_NS)
+        compare = Compare(b"", since_ns if lost_power else 0, since_ns, is_keeping=True)
     elif lost_power and not recovered.is_closed:
         notes.append("the machine went down while the volume was in use: comparing what changed since")
-        compare = Compare(b"", max(1, left.header.since_ns - _CLOCK_SLACK_NS))
+        compare = Compare(b"", max(1, left.header.since_ns - CLOCK_SLACK_NS))
     elif left.header.excludes != excludes:
         notes.append("what is excluded has changed: comparing everything")
         compare = Compare(b"", 0)
     _restore_changes(core, recovered)
     if not _restore_stale(core, recovered) and compare is None:
         notes.append("an object of the intent log cannot be found: comparing everything")
-        compare = Compare(b"", 0, max(1, used_since_ns - _CLOCK_SLACK_NS))
+        compare = Compare(b"", 0, max(1, used_since_ns - CLOCK_SLACK_NS))
     _mark_new(core)
     # Numbered anew: their paths are those of now, which no pending rename changes any more.
     for record in [*recovered.compares.values(), *([compare] if compare else [])]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 
-from twinfs.errors import LegNotMountedError, TwinfsError, WrongDiskError
 from twinfs.mirror.core import Core
 from twinfs.mirror.label import Leg
-from twinfs.model import LegState, LegStatus, Pending, Role
+from twinfs.mirror.pair import Pair
+from twinfs.mirror.secondary import Secondary
+from twinfs.model import LegState, LegStatus, Mode, Pending, VolumeConfig, VolumeState
 
 
 def pending_of(core: Core) -> Pending:
@@ -32,16 +33,22 @@ def leg_status(leg: Leg, state: LegState) -> LegStatus:
     )
 
 
-def offline_leg_status(role: Role, path: str, volume_id: str, state: LegState) -> LegStatus:
-    try:
-        leg = Leg.open(role, path, volume_id)
-    except LegNotMountedError:
-        return LegStatus(role, path, LegState.MISSING, 0, 0)
-    except WrongDiskError:
-        return LegStatus(role, path, LegState.WRONG_DISK, 0, 0)
-    except TwinfsError:
-        return LegStatus(role, path, LegState.FAULTY, 0, 0)
-    try:
-        return leg_status(leg, state)
-    finally:
-        leg.close()
+def status_of_legs(config: VolumeConfig, core: Core, pair: Pair) -> tuple[VolumeState, LegState, str | None]:
+    """(the volume's state, the secondary's, what to do about it)."""
+    secondary = pair.secondary
+    if not core.is_secondary_up:
+        return VolumeState.DEGRADED, secondary.state, _action(config, secondary)
+    if core.compares:
+        return VolumeState.RESYNCING, LegState.STALE, None
+    is_settled = core.is_settled() and core.is_durable
+    is_following = core.mode is Mode.SYNC and not core.is_behind
+    leg_state = LegState.IN_SYNC if is_settled or is_following else LegState.STALE
+    return VolumeState.CLEAN if is_settled else VolumeState.DIRTY, leg_state, None
+
+
+def _action(config: VolumeConfig, secondary: Secondary) -> str:
+    if secondary.is_detached:
+        return f"when the disk is mounted at {secondary.path} again: twinfs attach {config.name} secondary"
+    if secondary.problem:
+        return secondary.problem
+    return f"check the disk at {secondary.path}; it is looked for again every few seconds"

@@ -3,92 +3,216 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+from functools import partial
+from typing import Final
 
-from twinfs.errors import LegError, LegNotMountedError, WrongDiskError
+import trio
+
+from twinfs.errors import LegError, LegNotMountedError
 from twinfs.fsio.tree import remove_tree
 from twinfs.mirror.copier import TEMPORARY
 from twinfs.mirror.core import Core
-from twinfs.mirror.label import Leg, check_partners
+from twinfs.mirror.label import LabelChange, Leg
+from twinfs.mirror.lane import gave_up
+from twinfs.mirror.legs import check_partners, path_of
 from twinfs.model import LegState, LegStatus, Role, VolumeConfig
+
+_COMING_BACK_SECONDS: Final = 1.0
+_SPACE_PATIENCE_SECONDS: Final = 1.0
+
+_Opened = tuple[Leg, bool, os.statvfs_result]
+"""A leg that came back, whether it was the primary, and its space."""
 
 
 class Secondary:
-    """The leg, or what is known of it while it is away. Changes wait in the intent log meanwhile."""
+    """The leg that follows, or what is known of it while it is away: changes wait in the intent log.
 
-    def __init__(self, config: VolumeConfig, leg: Leg | None) -> None:
+    `place` is where the settings say that its disk is; after a promotion that is the primary's.
+    """
+
+    def __init__(self, config: VolumeConfig, place: Role, leg: Leg | None) -> None:
         self._config = config
+        self.place = place
+        self.path = path_of(config, place)
         self.leg = leg
+        self._space = None if leg is None else os.fstatvfs(leg.fd)
         self.state = LegState.MISSING if leg is None else LegState.IN_SYNC
-
-    @staticmethod
-    def open(config: VolumeConfig, *, is_needed: bool) -> Secondary:
-        """LegError when it cannot be used and `is_needed`, or when it is another disk."""
-        try:
-            return Secondary(config, Leg.open(Role.SECONDARY, config.secondary, config.volume_id))
-        except LegNotMountedError as error:
-            if is_needed:
-                raise LegNotMountedError(
-                    f"{error}\n  Or start without it: twinfs mount --degraded {config.name}"
-                ) from error
-            return Secondary(config, None)
+        self.problem = ""
+        """Why it was not taken back, in words, when a person has to do something about it."""
+        self.is_detached = False
+        self._is_opening = False
 
     @property
     def fd(self) -> int:
         return -1 if self.leg is None else self.leg.fd
 
     def parted(self, primary: Leg) -> None:
-        """The primary goes on alone: its event counter says so, durably, before it matters."""
+        """The primary goes on alone: its label says so, durably, before it matters."""
         if self.leg is not None:
             self.state = LegState.FAULTY
-        if self.leg is None or primary.label.events == self.leg.label.events:
+            # Its descriptor went with the attachment.
+            self.leg = None
+        if not primary.label.is_alone:
             # Should the primary refuse even that, the intent log still knows what is pending.
             with contextlib.suppress(OSError):
-                primary.write_label(is_in_use=True, events=primary.label.events + 1)
+                change = LabelChange(events=primary.label.events + 1, is_alone=True)
+                primary.write_label(is_in_use=True, change=change)
+
+    async def check(self, core: Core) -> None:
+        """OSError when the disk is no longer what it was: unmounted under us, or without its label.
+
+        Without this, an idle volume would hear of it with the next change, perhaps days later.
+        """
+        if self.leg is not None:
+            await core.attachment.call(partial(self._check, self.leg))
+
+    def _check(self, leg: Leg) -> None:
+        try:
+            present = os.stat(leg.path)
+        except FileNotFoundError:
+            present = None
+        if present is None or not os.path.samestat(present, os.fstat(leg.fd)):
+            self.state = LegState.MISSING
+            raise OSError(errno.ENODEV, "the disk is not mounted there any more", leg.path)
+        if not leg.is_still_labelled():
+            raise OSError(errno.ENODEV, "its label is gone", leg.path)
 
     async def look_again(self, core: Core, primary: Leg) -> bool:
         """After a failure: open it anew, because a disk that fell off comes back as another mount.
 
-        True when it is there and ours. The caller holds the drainer's lock: nobody else may be using
-        the old descriptors.
+        True when it is there and ours. The caller holds the drainer's lock.
         """
-        config = self._config
+        if self.is_detached:
+            return False
+        with trio.move_on_after(_COMING_BACK_SECONDS):
+            while not core.has_come_back():  # noqa: ASYNC110 - after a failure, and milliseconds
+                await trio.sleep(0.005)
+        if core.given_up or self._is_opening:
+            self.state = LegState.FAULTY
+            return False
+        self.problem = ""
         try:
-            leg = await core.lane.run(lambda: Leg.open(Role.SECONDARY, config.secondary, config.volume_id))
+            leg, was_primary, space = await self._open_patiently(primary)
+        except LegNotMountedError:
+            self.state = LegState.MISSING
+            return False
         except LegError as error:
-            self.state = LegState.WRONG_DISK if isinstance(error, WrongDiskError) else LegState.MISSING
+            self.state, self.problem = LegState.WRONG_DISK, str(error)
             return False
-        try:
-            check_partners(primary.label, leg.label)
-            was_cut_off = leg.label.boot_id != ""
-            await core.lane.run(lambda: leg.write_label(is_in_use=True))
-            await core.lane.run(lambda: clean_temporaries(leg.fd))
-        except (LegError, OSError) as error:
-            self.state = LegState.WRONG_DISK if isinstance(error, LegError) else LegState.FAULTY
-            leg.close()
+        except OSError:
+            self.state = LegState.FAULTY
             return False
-        let_go_of_open_files(core)
-        await core.lane.run(lambda: core.applier.use(leg.fd))
-        if self.leg is not None:
-            with contextlib.suppress(OSError):
-                self.leg.close()
+        core.attach(leg.fd)
         self.leg = leg
+        self._space = space
         self.state = LegState.STALE
-        if was_cut_off:
-            # What it had only in its page cache is gone, and the marks of that are cleared.
-            core.compare_later(b"", core.distrusted_since_ns)
+        if was_primary:
+            # It may hold what never reached the one that went on: that must not be lost.
+            core.compare_later(b"", core.distrusted_since_ns, is_keeping=True)
         return True
 
-    def caught_up(self, primary: Leg) -> None:
-        """Everything that it missed is on it: the event counters are equal again."""
-        self.state = LegState.IN_SYNC
-        if self.leg is not None and self.leg.label.events != primary.label.events:
-            self.leg.write_label(is_in_use=True, events=primary.label.events)
+    async def _open_patiently(self, primary: Leg) -> _Opened:
+        """OSError ETIMEDOUT when the disk hangs: then it is not asked again until it has answered."""
+        opened: list[_Opened] = []
 
-    def missing_status(self) -> LegStatus:
-        return LegStatus(Role.SECONDARY, self._config.secondary, self.state, 0, 0)
+        def work() -> None:
+            try:
+                opened.append(self._open(primary))
+            finally:
+                self._is_opening = False
+
+        self._is_opening = True
+        with trio.move_on_after(self._config.leg_timeout_seconds):
+            await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+            return opened[0]
+        raise gave_up()
+
+    def _open(self, primary: Leg) -> _Opened:
+        leg = Leg.open(self.place, self.path, self._config.volume_id)
+        try:
+            check_partners(self._config, primary, leg)
+            was_primary = leg.role is Role.PRIMARY
+            # From here on it is no primary any more, whatever interrupts what follows.
+            leg.write_label(is_in_use=True, change=LabelChange(role=Role.SECONDARY))
+            clean_temporaries(leg.fd)
+            return leg, was_primary, os.fstatvfs(leg.fd)
+        except BaseException:
+            leg.close()
+            raise
+
+    async def caught_up(self, core: Core, primary: Leg) -> bool:
+        """Everything that it missed is on it: the event counters are equal again. First on this leg: a
+        kill in between leaves one that was alone, and one that has all the same. True when it is news."""
+        self.state = LegState.IN_SYNC
+        leg = self.leg
+        if leg is None or (leg.label.events == primary.label.events and not primary.label.is_alone):
+            return False
+        if leg.label.events != primary.label.events:
+            change = LabelChange(events=primary.label.events)
+            await core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
+        if primary.label.is_alone:
+            await trio.to_thread.run_sync(
+                lambda: primary.write_label(is_in_use=True, change=LabelChange(is_alone=False))
+            )
+        return True
+
+    async def detach(self, core: Core, primary: Leg) -> None:
+        """Let go of the disk on purpose, with all that it has. First the label of the leg that stays: a
+        kill after it leaves a secondary that is known to be away."""
+        change = LabelChange(is_detached=True)
+        if not primary.label.is_alone:
+            change = LabelChange(is_detached=True, is_alone=True, events=primary.label.events + 1)
+        await trio.to_thread.run_sync(partial(primary.write_label, is_in_use=True, change=change))
+        leg, self.leg = self.leg, None
+        self.is_detached, self.state = True, LegState.MISSING
+        if leg is not None and core.is_secondary_up:
+            with contextlib.suppress(OSError):
+                await core.attachment.call(lambda: leg.write_label(is_in_use=False))
+        core.let_go_of_secondary()
+        with trio.move_on_after(_COMING_BACK_SECONDS):
+            while not core.has_come_back():  # noqa: ASYNC110 - as above
+                await trio.sleep(0.005)
+
+    async def end(self, core: Core, *, is_in_use: bool) -> None:
+        """At the end of the volume: say on the label how it ended, let go of the disk."""
+        for node in core.nodes.open_files():
+            if node.file is not None:
+                core.close_on_secondary(node.file)
+        leg, self.leg = self.leg, None
+        if leg is not None:
+            with contextlib.suppress(OSError):
+                await core.attachment.call(lambda: leg.write_label(is_in_use=is_in_use))
+        await core.attachment.close(-1 if leg is None else leg.fd)
+
+    async def look_at_space(self, core: Core) -> None:
+        """Bring `status` up to date on free space, unless the disk is slow to answer."""
+        leg = self.leg
+        if leg is None or not core.is_secondary_up:
+            return
+        job = core.attachment.start(lambda: os.fstatvfs(leg.fd))
+        with trio.move_on_after(_SPACE_PATIENCE_SECONDS):
+            while not job.is_done:  # noqa: ASYNC110 - `wait` would wait for a disk that hangs
+                await trio.sleep(0.001)
+            with contextlib.suppress(OSError):
+                self._space = await job.wait()
+
+    def status(self, state: LegState) -> LegStatus:
+        """`state` as long as it is attached."""
+        if self.leg is None or self._space is None:
+            return LegStatus(Role.SECONDARY, self.path, self.state, 0, 0)
+        space = self._space
+        return LegStatus(
+            Role.SECONDARY,
+            self.path,
+            state,
+            space.f_blocks * space.f_frsize,
+            space.f_bavail * space.f_frsize,
+        )
 
     def close(self) -> None:
+        """Before anything was attached; later its descriptor is the attachment's."""
         if self.leg is not None:
             self.leg.close()
 
@@ -114,4 +238,4 @@ def let_go_of_open_files(core: Core) -> None:
             node.stale.is_behind = True
     for node in core.nodes.open_files():
         if node.stale is None and node.file is not None:
-            node.file.close_secondary()
+            core.close_on_secondary(node.file)

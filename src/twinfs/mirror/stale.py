@@ -11,13 +11,15 @@ class StaleMark:
     """Marked in the intent log before the primary changes; cleared when the secondary is known equal.
 
     `is_behind`: the secondary was not, or not successfully, written; it must be copied. When False (sync
-    mode) every answered write reached both legs, and the mark only covers what is in flight.
+    mode) every answered write reached both legs, and the mark covers what is in flight. `is_ahead`: it is
+    copied only because the primary refused a write that the secondary may have done.
     """
 
     __slots__ = (
         "end_bytes",
         "first_number",
         "in_flight",
+        "is_ahead",
         "is_behind",
         "is_touched",
         "metadata",
@@ -33,5 +35,6 @@ class StaleMark:
         self.ranges = Ranges()
         self.end_bytes = 0
         self.is_behind = is_behind
+        self.is_ahead = False
         self.is_touched = True
         self.in_flight = 0

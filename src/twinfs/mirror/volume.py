@@ -1,174 +1,103 @@
-"""One volume: its two legs, open and checked, and the work that goes on behind the callers."""
+"""One volume: its two legs, open and checked, and what can be asked of it."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import resource
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from twinfs.errors import LegError, StateError, TwinfsError
-from twinfs.journal.log import IntentLog, LogFile
-from twinfs.journal.replay import recover
-from twinfs.mirror import recovery
+from twinfs.errors import LegError
+from twinfs.mirror import offline, rescue, unreached
 from twinfs.mirror.attributes import Attributes
 from twinfs.mirror.content import Content
-from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
-from twinfs.mirror.exclude import Excludes
-from twinfs.mirror.label import Leg, check_partners
 from twinfs.mirror.names import Names
+from twinfs.mirror.opening import Parts, open_parts
 from twinfs.mirror.progress import OnProgress
-from twinfs.mirror.report import leg_status, offline_leg_status, pending_of
-from twinfs.mirror.schedule import seconds_until
-from twinfs.mirror.secondary import Secondary, clean_temporaries
-from twinfs.model import LegState, LegStatus, Mode, Pending, Role, VolumeConfig, VolumeState, VolumeStatus
+from twinfs.mirror.report import leg_status, pending_of, status_of_legs
+from twinfs.mirror.roles import Roles
+from twinfs.mirror.upkeep import Upkeep
+from twinfs.model import LegState, Mode, Order, Pending, Role, Survey, VolumeConfig, VolumeStatus
 
-_SETTLE_SECONDS: Final = 1.0
-_RETRY_SECONDS: Final = 10.0
-_LARGE_LOG_BYTES: Final = 16 * 1024 * 1024
+_SYNC_ROUNDS: Final = 10
 
 
 class Volume:
     """What a daemon, or a command on an unmounted volume, works with."""
 
-    def __init__(self, config: VolumeConfig, primary: Leg, secondary: Secondary, core: Core) -> None:
-        self.config = config
+    def __init__(self, config: VolumeConfig, parts: Parts) -> None:
+        core, pair = parts.core, parts.pair
         self.core = core
+        self.pair = pair
         self.content = Content(core)
         self.attributes = Attributes(core, self.content)
         self.names = Names(core)
-        self.on_event: Callable[[str, str], None] = lambda kind, message: None
-        self._primary = primary
-        self._secondary = secondary
-        self._interval_seconds = config.interval_seconds
-        self._at = config.at
-        self._drainer = Drainer(core, is_deleting_excluded=config.delete_excluded)
-        self._drainer.on_event = lambda kind, message: self.on_event(kind, message)
-        self._wake = trio.Event()
-        self._notes: list[tuple[str, str]] = []
-        core.on_secondary_error = self._on_secondary_error
-        core.wake = lambda: self._wake.set()
+        self._on_event: Callable[[str, str], None] = lambda kind, message: None
+        self._directory = parts.directory
+        self._notes = parts.notes
+        is_deleting = config.delete_excluded and pair.secondary.place is Role.SECONDARY
+        self._drainer = Drainer(core, is_deleting_excluded=is_deleting)
+        self.upkeep = Upkeep(core, pair, self._drainer, self.content.mender)
+        self.roles = Roles(parts.directory, core, pair, self._drainer, self.content)
+        self.rebuilt = self._drainer.rebuilt
+        """What the last comparisons found, for whoever asked for one."""
+        self.unreached = unreached.load(parts.directory)
+        for part in (self._drainer, self.upkeep, self.roles, self.content.mender):
+            part.on_event = self.tell
+        self.upkeep.on_caught_up = self._forget_unreached
+        if pair.secondary.leg is None:
+            core.secondary_missing()
+            pair.secondary.parted(pair.primary)
 
     @staticmethod
-    def open(config: VolumeConfig, state_dir: Path, *, degraded: bool = False) -> Volume:
+    def open(
+        config: VolumeConfig, state_dir: Path, *, degraded: bool = False, is_forced: bool = False
+    ) -> Volume:
         """Open both legs and the intent log.
 
         LegNotMountedError, WrongDiskError, SplitBrainError, StateError: nothing has been changed.
-        `degraded` starts without a secondary that is not mounted: changes wait in the log for it.
+        `degraded` starts without a leg that is not mounted: changes wait in the log for it, and without
+        the primary the secondary goes on as the primary (`is_forced`: even if it never had everything).
         """
-        _allow_many_descriptors()
-        directory = state_dir / config.name
-        excludes = _excludes_text(config)
-        with contextlib.ExitStack() as undo:
-            primary = Leg.open(Role.PRIMARY, config.primary, config.volume_id)
-            undo.callback(primary.close)
-            secondary = Secondary.open(config, is_needed=not (degraded or config.degraded_start))
-            undo.callback(secondary.close)
-            legs = [primary] if secondary.leg is None else [primary, secondary.leg]
-            if secondary.leg is not None:
-                check_partners(primary.label, secondary.leg.label)
-            try:
-                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                left = LogFile(directory, config.volume_id)
-                log = IntentLog(directory, config.volume_id, excludes)
-                core = Core(primary.fd, secondary.fd, log, Excludes(config.exclude), config.mode)
-                lost_power = any(leg.was_in_use_at_other_boot for leg in legs)
-                if secondary.leg is not None and secondary.leg.label.events < primary.label.events:
-                    # It failed while in use: what was only in its page cache may be gone.
-                    lost_power = lost_power or secondary.leg.label.boot_id != ""
-                notes = recovery.restore(
-                    core,
-                    left,
-                    lost_power=lost_power,
-                    excludes=excludes,
-                    used_since_ns=int(primary.label.changed * 1e9),
-                )
-                if secondary.leg is not None:
-                    clean_temporaries(secondary.fd)
-                primary.write_label(is_in_use=True)
-                if secondary.leg is not None:
-                    # A full disk must not keep its volume from being mounted to make room.
-                    with contextlib.suppress(OSError):
-                        secondary.leg.write_label(is_in_use=True)
-            except OSError as error:
-                raise StateError(f"volume {config.name} cannot start: {error}") from error
-            undo.pop_all()
-        volume = Volume(config, primary, secondary, core)
-        volume._notes = [("compare_everything", note) for note in notes]
-        if secondary.leg is None:
-            missing = f"the secondary is missing: {config.secondary}; changes wait in the intent log"
-            volume._notes.append(("secondary_missing", missing))
-            core.secondary_failed(OSError(errno.ENODEV, "not mounted", config.secondary))
-        return volume
+        return Volume(config, open_parts(config, state_dir, is_degraded=degraded, is_forced=is_forced))
 
-    # Work behind the callers
+    @property
+    def config(self) -> VolumeConfig:
+        return self.pair.config
+
+    @property
+    def on_event(self) -> Callable[[str, str], None]:
+        """Told (kind, message) of what happens."""
+        return self._on_event
+
+    @on_event.setter
+    def on_event(self, listener: Callable[[str, str], None]) -> None:
+        self._on_event = listener
+
+    def tell(self, kind: str, message: str) -> None:
+        if kind == "promoted":
+            self.unreached = unreached.load(self._directory)
+        self._on_event(kind, message)
+
+    def _forget_unreached(self) -> None:
+        unreached.forget(self._directory)
+        self.unreached = unreached.Unreached()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Batches, settling, trying a failed leg again; until cancelled."""
+        """Batches, settling, watching the secondary, trying a failed one again; until cancelled."""
         task_status.started()
-        for kind, message in self._notes:
-            self.on_event(kind, message)
-        while True:
-            with trio.move_on_after(self._pause_seconds()):
-                await self._wake.wait()
-            self._wake = trio.Event()
-            await self._turn()
+        self.tell_notes()
+        await self.upkeep.run()
 
-    def _pause_seconds(self) -> float:
-        core = self.core
-        if not core.is_secondary_up:
-            return _RETRY_SECONDS
-        if self._drainer.has_troubles:
-            return _RETRY_SECONDS
-        if core.compares:
-            return 0
-        if core.mode is Mode.SYNC:
-            return _SETTLE_SECONDS
-        return seconds_until(self._at) if self._at else self._interval_seconds
-
-    async def _turn(self) -> None:
-        core = self.core
-        was_down = not core.is_secondary_up
-        if was_down and not await self._look_for_secondary():
-            return
-        try:
-            if core.mode is Mode.BATCHED or core.is_behind or was_down:
-                await self._drainer.drain()
-            else:
-                await self._drainer.settle()
-        except OSError as error:
-            core.secondary_failed(error)
-            return
-        if was_down:
-            self._secondary.caught_up(self._primary)
-            self.on_event("secondary_back", "the secondary works again and has what it had missed")
-        await self._shorten_log()
-
-    async def _look_for_secondary(self) -> bool:
-        """After a failure: whether the secondary can be used again."""
-        core = self.core
-        async with self._drainer.lock:
-            if not core.is_secondary_up and await self._secondary.look_again(core, self._primary):
-                core.is_secondary_up = True
-        return core.is_secondary_up
-
-    async def _shorten_log(self) -> None:
-        """A log that never came to rest: write it anew, with what is pending."""
-        core = self.core
-        if core.log.size_bytes > _LARGE_LOG_BYTES:
-            async with self._drainer.lock:
-                core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
-
-    def _on_secondary_error(self, error: OSError) -> None:
-        self._secondary.parted(self._primary)
-        message = f"the secondary failed: {error}; changes are kept in the intent log"
-        self.on_event("secondary_failed", message)
+    def tell_notes(self) -> None:
+        """What was found when the volume was opened, to whoever listens now."""
+        notes, self._notes = self._notes, []
+        for kind, message in notes:
+            self.tell(kind, message)
 
     # Commands
 
@@ -177,10 +106,12 @@ class Volume:
 
         LegError when the secondary fails; what it lacks stays in the log.
         """
-        core = self.core
-        if not core.is_secondary_up and not await self._look_for_secondary():
+        core, secondary = self.core, self.pair.secondary
+        if not core.is_secondary_up and not await self.upkeep.look_for_secondary():
+            if secondary.problem:
+                raise LegError(secondary.problem)
             raise LegError(
-                f"secondary leg: {self.config.secondary} is {self._secondary.state}; "
+                f"secondary leg: {secondary.path} is {secondary.state}; "
                 f"{self.pending().changes} changes wait for it."
             )
         number = core.log.last_number
@@ -189,10 +120,10 @@ class Volume:
                 await self._drainer.drain(on_progress)
                 if core.is_done_up_to(number) and not core.compares:
                     await self._drainer.make_durable()
-                    self._secondary.caught_up(self._primary)
+                    await self.upkeep.caught_up()
                     return
             except OSError as error:
-                raise LegError(f"secondary leg: {self.config.secondary}: {error}") from error
+                raise LegError(f"secondary leg: {secondary.path}: {error}") from error
             if self._drainer.has_troubles:
                 break
         raise LegError(
@@ -203,39 +134,42 @@ class Volume:
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
         """From now on. Going to sync drains, so that the promise holds when this returns."""
         if interval_seconds is not None:
-            self._interval_seconds, self._at = interval_seconds, None
+            self.upkeep.interval_seconds, self.upkeep.at = interval_seconds, None
         if at is not None:
-            self._at = at
+            self.upkeep.at = at
         is_new = mode is not self.core.mode
         self.core.mode = mode
-        self._wake.set()
+        self.upkeep.wake()
         if mode is Mode.SYNC and is_new:
             await self.sync()
 
-    async def close(self, on_progress: OnProgress | None = None) -> None:
+    async def recover(
+        self, order: Order, is_dry_run: bool, on_progress: OnProgress, save_place: rescue.SavePlace
+    ) -> str | Survey:
+        """One of the ways back, see mirror/rescue.py: what to tell the user; or, with `is_dry_run`, what it
+        would do."""
+        if is_dry_run:
+            return await rescue.look(self, order)
+        return await rescue.perform(self, order, on_progress, save_place)
+
+    async def close(self, on_progress: OnProgress | None = None, *, is_draining: bool = True) -> None:
         """Drain, make durable, say so on the labels, let go of both legs.
 
         When the secondary cannot follow, the rest stays in the log and the error is raised at the end.
         """
-        failure: TwinfsError | None = None
-        try:
-            await self.sync(on_progress)
-        except TwinfsError as error:
-            failure = error
-        core = self.core
+        core, pair = self.core, self.pair
+        failure = None
+        if is_draining and not pair.secondary.is_detached:
+            failure = await self.upkeep.watched(partial(self.sync, on_progress))
         is_clean = failure is None and core.is_settled()
         core.log.close(is_clean=is_clean)
-        for leg in (self._primary, self._secondary.leg):
-            # A leg that cannot be written keeps its "in use": that only costs a comparison.
-            if leg is not None:
-                with contextlib.suppress(OSError):
-                    leg.write_label(is_in_use=not is_clean)
+        # A leg that cannot be written keeps its "in use": that only costs a comparison.
+        with contextlib.suppress(OSError):
+            pair.primary.write_label(is_in_use=not is_clean)
+        await self.upkeep.watched(partial(pair.secondary.end, core, is_in_use=not is_clean))
         core.nodes.close()
-        core.lane.close()
         self.content.close()
-        core.applier.close()
-        self._primary.close()
-        self._secondary.close()
+        pair.primary.close()
         if failure is not None:
             raise failure
 
@@ -244,87 +178,26 @@ class Volume:
     def pending(self) -> Pending:
         return pending_of(self.core)
 
+    async def refresh(self) -> None:
+        """Ask the secondary for its free space, as long as it answers soon: `status` does not wait."""
+        await self.pair.secondary.look_at_space(self.core)
+
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus:
-        core = self.core
-        is_settled = core.is_settled() and core.is_durable
-        if not core.is_secondary_up:
-            state, secondary = VolumeState.DEGRADED, self._secondary.state
-        elif core.compares:
-            state, secondary = VolumeState.RESYNCING, LegState.STALE
-        else:
-            state = VolumeState.CLEAN if is_settled else VolumeState.DIRTY
-            is_following = core.mode is Mode.SYNC and not core.is_behind
-            secondary = LegState.IN_SYNC if is_settled or is_following else LegState.STALE
+        state, secondary, action = status_of_legs(self.pair.config, self.core, self.pair)
         return VolumeStatus(
             volume=self.config.name,
             pid=pid,
             state=state,
-            mode=core.mode,
+            mode=self.core.mode,
             mountpoint=mountpoint,
-            legs=(
-                leg_status(self._primary, LegState.IN_SYNC),
-                self._secondary_status(secondary),
-            ),
+            legs=(leg_status(self.pair.primary, LegState.IN_SYNC), self.pair.secondary.status(secondary)),
             pending=self.pending(),
             last_scrub=None,
-            action=_action(state, self.config),
+            action=action,
+            unreached=self.unreached.paths,
         )
-
-    def _secondary_status(self, state: LegState) -> LegStatus:
-        if self._secondary.leg is None or not self.core.is_secondary_up:
-            return self._secondary.missing_status()
-        return leg_status(self._secondary.leg, state)
 
     @staticmethod
     def offline_status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
-        """Of a volume that is not mounted, from its intent log and labels; touches nothing."""
-        left = LogFile(state_dir / config.name, config.volume_id)
-        recovered = recover(left)
-        changes = len(recovered.changes) + len(recovered.stale) + len(recovered.compares)
-        is_clean = recovered.is_closed and not changes
-        age = 0.0 if is_clean else max(0.0, time.time() - left.modified)
-        legs = tuple(
-            offline_leg_status(role, path, config.volume_id, LegState.IN_SYNC if is_clean else stale)
-            for role, path, stale in (
-                (Role.PRIMARY, config.primary, LegState.IN_SYNC),
-                (Role.SECONDARY, config.secondary, LegState.STALE),
-            )
-        )
-        state = VolumeState.CLEAN if is_clean else VolumeState.DIRTY
-        action = None if is_clean else f"twinfs sync {config.name}, or twinfs mount {config.name}"
-        for leg in legs:
-            if leg.state not in (LegState.IN_SYNC, LegState.STALE):
-                state = VolumeState.FAILED if leg.role is Role.PRIMARY else VolumeState.DEGRADED
-                action = f"the {leg.role} is {leg.state}: mount the right disk at {leg.path}"
-                break
-        return VolumeStatus(
-            volume=config.name,
-            pid=None,
-            state=state,
-            mode=config.mode,
-            mountpoint=None,
-            legs=legs,
-            pending=Pending(changes, 0, age if changes else 0.0),
-            last_scrub=None,
-            action=action,
-        )
-
-
-_SYNC_ROUNDS: Final = 10
-
-
-def _action(state: VolumeState, config: VolumeConfig) -> str | None:
-    if state is VolumeState.DEGRADED:
-        return f"check the disk at {config.secondary}; it is tried again every {_RETRY_SECONDS:.0f} s"
-    return None
-
-
-def _excludes_text(config: VolumeConfig) -> str:
-    return "\n".join(config.exclude) + ("\n#delete" if config.delete_excluded else "")
-
-
-def _allow_many_descriptors() -> None:
-    """Directories in use are kept open; the default of 1,024 descriptors is for programs without them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        """Of a volume that is not mounted; touches nothing."""
+        return offline.status(config, state_dir)

@@ -8,10 +8,11 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from twinfs.model import ImageInfo, ImagePartition
+from twinfs.model import ImageInfo, ImageLogicalVolume, ImagePartition
 from twinfs.report.human import size
 
 _HEADINGS: Final = ("", "start", "sectors", "size", "type", "file system", "label", "free", "name")
+_LOGICAL_HEADINGS: Final = ("logical volume", "size", "file system", "label", "free")
 _RIGHT: Final = (1, 2, 3, 7)
 _SHORT_TYPES: Final = {
     "C12A7328-F81F-11D2-BA4B-00A0C93EC93B": "EFI system",
@@ -42,12 +43,21 @@ def info_text(info: ImageInfo) -> str:
     lines.append("no partition table" if info.scheme == "none" else scheme)
     rows = [_HEADINGS, *map(_row, info.partitions)]
     lines += ["", *table(rows, _RIGHT)] if info.partitions else []
+    if info.logical_volumes:
+        lines += ["", *table([_LOGICAL_HEADINGS, *map(_logical_row, info.logical_volumes)], (1, 4))]
     notes = [*info.warnings]
+    for volume in info.logical_volumes:
+        notes += [f"{volume.name}: {text}" for text in (*volume.warnings, volume.problem) if text]
     for each in info.partitions:
         notes += [f"p{each.index}: {text}" for text in (*each.warnings, each.problem) if text]
     if notes:
         lines += ["", *(f"warning: {printable(note)}" for note in notes)]
     return "\n".join(lines)
+
+
+def _logical_row(each: ImageLogicalVolume) -> tuple[str, ...]:
+    free = "" if each.free_bytes is None or not each.total_bytes else size(each.free_bytes)
+    return each.name, size(each.size_bytes), each.filesystem or "-", printable(each.label), free
 
 
 def _row(each: ImagePartition) -> tuple[str, ...]:

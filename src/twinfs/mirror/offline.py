@@ -1,0 +1,116 @@
+"""What can be said of a volume that is not mounted, from its intent log and labels. Touches nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from twinfs.errors import LegNotMountedError, SplitBrainError, TwinfsError, WrongDiskError
+from twinfs.journal.log import LogFile
+from twinfs.journal.replay import recover
+from twinfs.mirror import unreached
+from twinfs.mirror.exclude import Excludes
+from twinfs.mirror.label import Label, Leg
+from twinfs.mirror.legs import check_partners, open_legs, other, path_of
+from twinfs.mirror.report import leg_status
+from twinfs.mirror.survey import survey
+from twinfs.model import LegState, LegStatus, Pending, Role, Survey, VolumeConfig, VolumeState, VolumeStatus
+
+
+def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
+    left = LogFile(state_dir / config.name, config.volume_id)
+    recovered = recover(left)
+    changes = len(recovered.changes) + len(recovered.stale) + len(recovered.compares)
+    is_clean = recovered.is_closed and not changes
+    age = 0.0 if is_clean else max(0.0, time.time() - left.modified)
+    legs, alone, problem = _legs(config, is_clean=is_clean)
+    state = VolumeState.CLEAN if is_clean else VolumeState.DIRTY
+    action = None if is_clean else f"twinfs sync {config.name}, or twinfs mount {config.name}"
+    if alone is not None:
+        command = "attach" if alone.is_detached else "sync"
+        state, action = VolumeState.DEGRADED, f"twinfs {command} {config.name}"
+    for leg in legs:
+        if leg.state not in (LegState.IN_SYNC, LegState.STALE):
+            state = VolumeState.FAILED if leg.role is Role.PRIMARY else VolumeState.DEGRADED
+            action = f"the {leg.role} is {leg.state}: mount the right disk at {leg.path}"
+            break
+    if problem:
+        state, action = VolumeState.FAILED, problem
+    return VolumeStatus(
+        volume=config.name,
+        pid=None,
+        state=state,
+        mode=config.mode,
+        mountpoint=None,
+        legs=legs,
+        pending=Pending(changes, 0, age if changes else 0.0),
+        last_scrub=None,
+        action=action,
+        unreached=unreached.load(state_dir / config.name).paths,
+    )
+
+
+def promotion(config: VolumeConfig, state_dir: Path) -> Survey | None:
+    """What would be lost if the secondary went on without a primary that is not there; None when it is."""
+    try:
+        legs = open_legs(config, is_degraded_allowed=True)
+    except SplitBrainError:
+        return None
+    legs.close()
+    if not legs.is_taking_over:
+        return None
+    lost = unreached.paths_left(recover(LogFile(state_dir / config.name, config.volume_id)))
+    examples = [f"had not reached it: {path.decode(errors='replace') or '(everything)'}" for path in lost]
+    return Survey(differing=len(lost), examples=tuple(sorted(examples)))
+
+
+def differences(config: VolumeConfig, preferred: Role) -> Survey:
+    """How the other leg differs from the preferred one, when neither is in use."""
+    first = Leg.open(preferred, path_of(config, preferred), config.volume_id)
+    try:
+        second = Leg.open(other(preferred), path_of(config, other(preferred)), config.volume_id)
+        try:
+            return survey(first.fd, second.fd, Excludes(config.exclude))
+        finally:
+            second.close()
+    finally:
+        first.close()
+
+
+def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...], Label | None, str]:
+    """Their states, the primary first; the label of one that went on alone; what is wrong between them."""
+    opened: list[Leg] = []
+    found: list[LegStatus] = []
+    alone: Label | None = None
+    for place in Role:
+        try:
+            leg = Leg.open(place, path_of(config, place), config.volume_id)
+        except TwinfsError as error:
+            found.append(LegStatus(place, path_of(config, place), _state_for(error), 0, 0))
+            continue
+        opened.append(leg)
+        is_in_sync = is_clean or leg.role is Role.PRIMARY
+        if leg.label.is_alone:
+            alone = leg.label
+        found.append(leg_status(leg, LegState.IN_SYNC if is_in_sync else LegState.STALE))
+    problem = ""
+    try:
+        if len(opened) == len(Role):
+            first, second = sorted(opened, key=lambda leg: leg.role)
+            check_partners(config, first, second)
+    except TwinfsError as error:
+        problem = str(error)
+    finally:
+        for leg in opened:
+            leg.close()
+    return tuple(sorted(found, key=lambda leg: leg.role)), alone, problem
+
+
+def _state_for(error: TwinfsError) -> LegState:
+    match error:
+        case LegNotMountedError():
+            return LegState.MISSING
+        case WrongDiskError():
+            return LegState.WRONG_DISK
+        case _:
+            return LegState.FAULTY

@@ -1,0 +1,206 @@
+"""Changing who is the primary, while the volume is in use.
+
+Order: what the new primary never got is listed, its label says that it is the primary, the intent log is
+begun anew with "compare everything", and only then does the volume turn to it. A kill in between leaves
+labels and log of which the next start can tell what to do: an old log does not carry the new session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from twinfs.errors import LegError
+from twinfs.journal.records import Compare
+from twinfs.mirror import unreached
+from twinfs.mirror.content import Content
+from twinfs.mirror.core import Core
+from twinfs.mirror.drain import Drainer
+from twinfs.mirror.failures import PRIMARY_FAILURES
+from twinfs.mirror.gate import Gate
+from twinfs.mirror.label import LabelChange, Leg
+from twinfs.mirror.pair import Pair
+from twinfs.mirror.secondary import Secondary
+from twinfs.model import LegState, Mode, Role
+
+_ANSWER_IS_GOOD_FOR_SECONDS: Final = 0.2
+"""One bad block is met again and again; asking the disk each time would cost two fsyncs."""
+
+Name = tuple[int, bytes]
+"""(node number of the directory, name)"""
+
+
+class Roles:
+    """`on_event` is told (kind, message); `on_moved` which nodes and names the kernel may know wrongly."""
+
+    def __init__(
+        self,
+        directory: Path,
+        core: Core,
+        pair: Pair,
+        drainer: Drainer,
+        content: Content,
+    ) -> None:
+        self._directory = directory
+        self._core = core
+        self._pair = pair
+        self._drainer = drainer
+        self._content = content
+        self._lock = trio.Lock()
+        self._answered = -1.0
+        self.gate = Gate()
+        self.on_event: Callable[[str, str], None] = lambda kind, message: None
+        self.on_moved: Callable[[Sequence[int], Sequence[Name]], None] = lambda idents, names: None
+
+    @property
+    def era(self) -> int:
+        return self._core.nodes.era
+
+    async def primary_failed(self, era: int, error: OSError) -> bool:
+        """After an error of the primary in a call that began in `era`: whether to make it again.
+
+        A disk that can still write its label is not dead; what it said is then the caller's answer.
+        """
+        if error.errno not in PRIMARY_FAILURES:
+            return False
+        async with self._lock:
+            if era != self.era:
+                return True
+            if not self._can_go_on_without() or await self._answers(error):
+                return False
+            self.on_event("primary_failed", f"the primary failed: {error}")
+            try:
+                await self._fail_over()
+            except OSError as refusal:
+                self.on_event("error", f"the secondary cannot become the primary: {refusal}")
+            return era != self.era
+
+    def _can_go_on_without(self) -> bool:
+        core = self._core
+        return core.is_secondary_up and not any(not record.path for record in core.compares.values())
+
+    async def _answers(self, error: OSError) -> bool:
+        """Whether the primary can still be written."""
+        is_recent = trio.current_time() - self._answered < _ANSWER_IS_GOOD_FOR_SECONDS
+        if is_recent and error.errno == errno.EIO:
+            return True
+        with trio.move_on_after(self._pair.config.leg_timeout_seconds):
+            try:
+                await trio.to_thread.run_sync(
+                    partial(self._pair.primary.write_label, is_in_use=True), abandon_on_cancel=True
+                )
+            except OSError as refusal:
+                if refusal.errno in PRIMARY_FAILURES:
+                    return False
+            self._answered = trio.current_time()
+            return True
+        return False
+
+    async def _fail_over(self) -> None:
+        core, pair = self._core, self._pair
+        async with self._drainer.lock, self.gate.closed() as all_are_out:
+            leg = pair.secondary.leg
+            if leg is None or not core.is_secondary_up:
+                return
+            if core.mode is Mode.SYNC:
+                # What is on its way was not answered yet; it needs nothing more of the primary.
+                await core.lane.run(partial(core.catch_up, core.names_number))
+            lost = unreached.paths_of(core)
+            if lost:
+                unreached.save(self._directory, lost)
+            await self._make_primary(leg, is_alone=True)
+            old_place = pair.primary.place
+            everything = Compare(b"", core.distrusted_since_ns, core.distrusted_since_ns, is_keeping=True)
+            self._turn_to(leg, everything, close_old=all_are_out, is_moved=bool(lost))
+            pair.secondary.state = LegState.FAULTY
+            message = f"{leg.path} is the primary now, alone; the {old_place} leg is out"
+            if lost:
+                message += f"; {len(lost)} paths had not reached it: twinfs status {self._pair.config.name}"
+            self.on_event("promoted", message)
+        core.wake()
+
+    async def _make_primary(self, leg: Leg, *, is_alone: bool) -> None:
+        """Durably on its label, with a new session that only the log to come knows."""
+        events = max(leg.label.events, self._pair.primary.label.events) + 1
+        self._core.log.session = uuid.uuid4().hex
+        change = LabelChange(
+            role=Role.PRIMARY, events=events, is_alone=is_alone, session=self._core.log.session
+        )
+        await self._core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
+
+    async def promote(self) -> None:
+        """On purpose: the secondary, which has everything, becomes the primary, and the other follows it.
+
+        LegError when it has not, or calls are waiting for a disk; nothing has changed then.
+        """
+        core, pair = self._core, self._pair
+        async with self._lock, self.gate.closed() as all_are_out:
+            if not all_are_out:
+                raise LegError(f"volume {self._pair.config.name}: a disk does not answer its users just now")
+            await self._settle()
+            async with self._drainer.lock:
+                leg, old = pair.secondary.leg, pair.primary
+                if leg is None or not core.is_secondary_up:
+                    raise LegError(f"volume {self._pair.config.name}: the secondary failed meanwhile")
+                await self._make_primary(leg, is_alone=True)
+                change = LabelChange(role=Role.SECONDARY, events=leg.label.events)
+                await trio.to_thread.run_sync(partial(old.write_label, is_in_use=True, change=change))
+                alone = LabelChange(is_alone=False)
+                await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))
+                followed_fd = fcntl.fcntl(old.fd, fcntl.F_DUPFD_CLOEXEC, 3)
+                self._turn_to(leg, None, close_old=True, is_moved=False)
+                core.attach(followed_fd)
+                pair.secondary = Secondary(
+                    pair.config, old.place, Leg(old.place, old.path, followed_fd, old.label)
+                )
+        self.on_event("promoted", f"{leg.path} is the primary now, {old.path} the secondary")
+
+    async def _settle(self) -> None:
+        """Everything on both legs, durably, with nobody who changes anything."""
+        core = self._core
+        try:
+            await self._drainer.drain()
+            await self._drainer.make_durable()
+        except OSError as error:
+            raise LegError(f"secondary leg: {self._pair.secondary.path}: {error}") from error
+        if core.is_behind or core.stale:
+            raise LegError(
+                f"the secondary lacks {len(core.pending) + len(core.stale)} changes.\n"
+                f"  Why: twinfs events {self._pair.config.name}"
+            )
+
+    def _turn_to(self, leg: Leg, everything: Compare | None, *, close_old: bool, is_moved: bool) -> None:
+        """No await in here: every call is before or after it."""
+        core, pair = self._core, self._pair
+        root_fd = fcntl.fcntl(leg.fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        known = [(node.ident, [(p.ident, n) for p, n in core.nodes.names(node)]) for node in core.nodes]
+        core.log.is_renumbered = True
+        number = core.log.next_number()
+        records = [] if everything is None else [(number, everything)]
+        core.log.start(records, number, core.durable_ns)
+        core.stand_on(root_fd, dict(records))
+        old_place = pair.primary.place
+        fds = [pair.primary.fd, *core.nodes.move_to(root_fd), *self._content.open_anew()]
+        pair.primary = Leg(leg.place, leg.path, root_fd, leg.label)
+        pair.secondary = Secondary(pair.config, old_place, None)
+        # What is excluded is only on the old primary: never to be removed there.
+        self._drainer.is_deleting_excluded = self._pair.config.delete_excluded and old_place is Role.SECONDARY
+        if close_old:
+            trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, _close_all, fds)
+        if is_moved:
+            self.on_moved([ident for ident, _ in known], [name for _, names in known for name in names])
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)

@@ -1,0 +1,81 @@
+"""What the old primary had and the new one never got: listed durably before the roles change.
+
+In batched mode a primary that dies takes its last changes along. Nobody should have to guess which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from twinfs.fsio.durable import replace_file
+from twinfs.journal.records import NameChange, Rename
+from twinfs.journal.replay import Recovered
+from twinfs.mirror.core import Core
+
+_NAME: Final = b"unreached.json"
+
+
+class Unreached(msgspec.Struct, frozen=True):
+    """`paths` are relative to the volume's root; `time` is seconds since the epoch."""
+
+    paths: tuple[str, ...] = ()
+    time: float = 0.0
+
+
+def paths_of(core: Core) -> list[bytes]:
+    """Of a running volume, in no particular order and each once."""
+    found: dict[bytes, None] = {}
+    for change in core.pending:
+        found.update(dict.fromkeys(_named(change.names)))
+    for node in core.stale.values():
+        if node.stale is not None and node.stale.is_behind and not node.stale.is_ahead:
+            found[node.path()] = None
+    found.update(dict.fromkeys(record.path for record in core.compares.values()))
+    return list(found)
+
+
+def paths_left(recovered: Recovered) -> list[bytes]:
+    """Of a log that a session left."""
+    found: dict[bytes, None] = {}
+    for names, _ in recovered.changes.values():
+        found.update(dict.fromkeys(_named(names)))
+    found.update(dict.fromkeys(stale.path for stale in recovered.stale.values()))
+    found.update(dict.fromkeys(record.path for record in recovered.compares.values()))
+    return list(found)
+
+
+def _named(change: NameChange) -> tuple[bytes, ...]:
+    return (change.source, change.path) if isinstance(change, Rename) else (change.path,)
+
+
+def save(directory: Path, paths: list[bytes]) -> Unreached:
+    """Add to what is there; durable before it returns."""
+    known = load(directory)
+    merged = dict.fromkeys((*known.paths, *(path.decode(errors="replace") for path in sorted(paths))))
+    unreached = Unreached(tuple(merged), time.time())
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        replace_file(fd, _NAME, msgspec.json.encode(unreached), 0o600)
+    finally:
+        os.close(fd)
+    return unreached
+
+
+def load(directory: Path) -> Unreached:
+    """Nothing when there is no such list, or it cannot be read."""
+    try:
+        return msgspec.json.decode((directory / os.fsdecode(_NAME)).read_bytes(), type=Unreached)
+    except (OSError, msgspec.MsgspecError):
+        return Unreached()
+
+
+def forget(directory: Path) -> None:
+    """The old primary is back; what only it had is in its quarantine."""
+    with contextlib.suppress(FileNotFoundError):
+        (directory / os.fsdecode(_NAME)).unlink()

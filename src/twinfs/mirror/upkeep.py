@@ -1,0 +1,145 @@
+"""What goes on behind the callers: batches, settling, and looking after the secondary."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from twinfs.errors import TwinfsError
+from twinfs.mirror import recovery
+from twinfs.mirror.core import Core
+from twinfs.mirror.drain import Drainer
+from twinfs.mirror.hang import HangWatch
+from twinfs.mirror.mend import Mender
+from twinfs.mirror.pair import Pair
+from twinfs.mirror.schedule import seconds_until
+from twinfs.model import Mode
+
+RETRY_SECONDS: Final = 10.0
+_SETTLE_SECONDS: Final = 1.0
+_LARGE_LOG_BYTES: Final = 16 * 1024 * 1024
+
+
+class Upkeep:
+    """Runs from the mount to the unmount. `on_event` is told (kind, message)."""
+
+    def __init__(self, core: Core, pair: Pair, drainer: Drainer, mender: Mender) -> None:
+        self._core = core
+        self._pair = pair
+        self._drainer = drainer
+        self._mender = mender
+        self._wake = trio.Event()
+        self._catching_up = trio.Lock()
+        self.interval_seconds = pair.config.interval_seconds
+        self.at = pair.config.at
+        self.on_event: Callable[[str, str], None] = lambda kind, message: None
+        self.on_caught_up: Callable[[], None] = lambda: None
+        core.wake = self.wake
+        core.on_secondary_error = self._on_secondary_error
+
+    def wake(self) -> None:
+        """There may be something to do before the pause is over."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hang_watch().run)
+            nursery.start_soon(self._check_now_and_then)
+            nursery.start_soon(self._mender.run)
+            while True:
+                with trio.move_on_after(self._pause_seconds()):
+                    await self._wake.wait()
+                self._wake = trio.Event()
+                await self._turn()
+
+    def _pause_seconds(self) -> float:
+        core = self._core
+        if not core.is_secondary_up or self._drainer.has_troubles:
+            return RETRY_SECONDS
+        if core.compares:
+            return 0
+        if core.mode is Mode.SYNC:
+            return _SETTLE_SECONDS
+        return seconds_until(self.at) if self.at else self.interval_seconds
+
+    async def _turn(self) -> None:
+        core = self._core
+        was_down = not core.is_secondary_up
+        if was_down and not await self.look_for_secondary():
+            return
+        try:
+            if core.mode is Mode.BATCHED or core.is_behind or was_down:
+                await self._drainer.drain()
+            else:
+                await self._drainer.settle()
+        except OSError as error:
+            core.secondary_failed(error)
+            return
+        if not core.is_behind and core.is_secondary_up:
+            await self.caught_up()
+        await self._shorten_log()
+
+    async def look_for_secondary(self) -> bool:
+        """After a failure: whether the secondary can be used again."""
+        core, pair = self._core, self._pair
+        async with self._drainer.lock:
+            return core.is_secondary_up or await pair.secondary.look_again(core, pair.primary)
+
+    async def caught_up(self) -> None:
+        """The secondary has all that it missed: say so on the labels, and to people, once."""
+        try:
+            async with self._catching_up:
+                is_news = await self._pair.secondary.caught_up(self._core, self._pair.primary)
+        except OSError as error:
+            self._core.secondary_failed(error)
+            return
+        if is_news:
+            self.on_caught_up()
+            self.on_event("secondary_back", "the secondary works again and has what it had missed")
+
+    async def _shorten_log(self) -> None:
+        """A log that never came to rest: write it anew, with what is pending."""
+        core = self._core
+        if core.log.size_bytes > _LARGE_LOG_BYTES:
+            async with self._drainer.lock:
+                core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+
+    # The secondary's health
+
+    async def _check_now_and_then(self) -> None:
+        while True:
+            await trio.sleep(RETRY_SECONDS)
+            if self._core.is_secondary_up:
+                try:
+                    await self._pair.secondary.check(self._core)
+                except OSError as error:
+                    self._core.secondary_failed(error)
+
+    def _hang_watch(self) -> HangWatch:
+        return HangWatch(self._core, self._pair.config.leg_timeout_seconds, self._on_hang)
+
+    def _on_hang(self) -> None:
+        seconds = self._pair.config.leg_timeout_seconds
+        self._core.secondary_failed(OSError(errno.ETIMEDOUT, f"it did not answer for {seconds:g} s"))
+
+    async def watched(self, work: Callable[[], Awaitable[None]]) -> TwinfsError | None:
+        """For work while `run` is not running: a secondary that hangs must not hold it up."""
+        failure: TwinfsError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hang_watch().run)
+            try:
+                await work()
+            except TwinfsError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        return failure
+
+    def _on_secondary_error(self, error: OSError) -> None:
+        self._pair.secondary.parted(self._pair.primary)
+        self.wake()
+        message = f"the secondary failed: {error}; changes are kept in the intent log"
+        self.on_event("secondary_failed", message)

@@ -1,0 +1,80 @@
+"""A volume over a leg that can be broken, on its own ground: several can live side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from faults.daily_use import furnish
+from faults.watching import wait_for_state
+from support.disks import Disk
+from support.faultfs import FaultLayer
+from support.volume import Volume
+from twinfs.model import VolumeState
+
+
+class Scene:
+    """Each leg is a loop disk of a kind, a fault layer ("faultfs"), or a plain directory ("dir").
+
+    As a context manager: mounted, furnished and clean at the start, everything taken away at the end.
+    """
+
+    def __init__(self, base: Path, mode: str, kind: str, *, first: str = "dir") -> None:
+        self._taken_out: list[Disk | FaultLayer] = []
+        self.base = base
+        base.mkdir(parents=True)
+        self.first = base / "first"
+        self.leg = base / "second"
+        self.first_disk, self.first_layer = self._leg(self.first, first)
+        self.disk, self.layer = self._leg(self.leg, kind)
+        self.volume = Volume(base / "pair", mode, legs=(self.first, self.leg))
+        self.mount = self.volume.mount
+
+    def _leg(self, path: Path, kind: str) -> tuple[Disk | None, FaultLayer | None]:
+        if kind == "dir":
+            return None, None
+        if kind == "faultfs":
+            layer = FaultLayer(path.with_name(f"beneath-{path.name}"), path).start()
+            self._taken_out.append(layer)
+            return None, layer
+        disk = Disk(path, kind).put_in()
+        self._taken_out.append(disk)
+        if (path / "lost+found").exists():
+            (path / "lost+found").rmdir()  # which the other leg may not have
+        return disk, None
+
+    def __enter__(self) -> Scene:
+        try:
+            self.volume.init()
+            if self.layer is not None:
+                self.volume.configure('leg_timeout = "2s"')
+            self.volume.mount_it()
+            furnish(self.mount)
+            self.volume.sync()
+            wait_for_state(self.volume, VolumeState.CLEAN)
+        except BaseException:
+            self._take_away()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._take_away()
+        except AssertionError:
+            if error is None:
+                raise
+
+    def _take_away(self) -> None:
+        try:
+            for each in self._taken_out:
+                if isinstance(each, Disk):
+                    each.thaw()
+                elif each.is_running:
+                    each.thaw()
+                    each.clear()
+            self.volume.tear_down()
+        finally:
+            for each in self._taken_out:
+                each.take_out()
