@@ -162,7 +162,7 @@ class VolumeConfig:
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
-<<<<<<< HEAD
+    leg_timeout_seconds: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +220,3 @@ class ImageInfo:
     partitions: tuple[ImagePartition, ...]
     warnings: tuple[str, ...] = ()
     logical_volumes: tuple[ImageLogicalVolume, ...] = ()
-=======
-    leg_timeout_seconds: float = 20.0
->>>>>>> xfs

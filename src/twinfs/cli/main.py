@@ -20,16 +20,13 @@ SUMMARIES = {
     "status": "Tell a volume's state, what is exposed, and what to do next.",
     "sync": "Bring the secondary up to date now, and wait for it.",
     "mode": "Change when the secondary gets a change: at once, or in batches.",
-<<<<<<< HEAD
-    "image": "Look into disk images, without root or a loop device.",
-=======
     "resync": "Bring the secondary up to date with what the intent log names.",
     "rebuild": "Compare every byte of both legs, and copy what differs.",
     "detach": "Take a leg out, to unplug its disk.",
     "attach": "Put a detached leg back, and bring it up to date.",
     "replace": "Give a leg a new disk, while the volume is in use.",
     "promote": "Make the secondary the primary.",
->>>>>>> xfs
+    "image": "Look into disk images, without root or a loop device.",
     "events": "List what happened to a volume, newest last.",
     "doctor": "Tell what this machine lacks, and the command that mends it.",
 }
