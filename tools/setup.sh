@@ -24,7 +24,7 @@ helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr bindfs btrfs-progs e2fsprogs fio git lvm2 mount procps psmisc rsync sqlite3 tar util-linux xfsprogs"
-image_packages="dosfstools exfatprogs fdisk genisoimage mtools ntfs-3g parted qemu-utils squashfs-tools udftools xorriso"
+image_packages="dosfstools exfat-fuse exfatprogs fdisk genisoimage mtools ntfs-3g parted qemu-utils squashfs-tools udftools xorriso"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }

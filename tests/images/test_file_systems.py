@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,6 +84,46 @@ def mtools(bits: str) -> Callable[[Path, Path], None]:
 EXACTLY = Keeps()
 
 
+def windows_names(*options: str) -> Callable[[Path, Path], None]:
+    """Joliet or UDF without Rock Ridge."""
+
+    def make(tree: Path, image: Path) -> None:
+        words = ("-quiet", "-input-charset", "utf-8", "-o", image)
+        tool("genisoimage", "-iso-level", "3", *options, *words, tree)
+
+    return make
+
+
+def by_a_driver(maker: Sequence[str], mounter: Sequence[str], size: int) -> Callable[[Path, Path], None]:
+    """Mounted by a FUSE driver, which knows the format from elsewhere than we do."""
+
+    def make(tree: Path, image: Path) -> None:
+        tool(*maker, blank(image, size))
+        mountpoint = image.with_name("mounted")
+        mountpoint.mkdir()
+        device = tool("losetup", "--find", "--show", image).strip()
+        tool(*mounter, device, mountpoint)
+        try:
+            tool("cp", "-a", "--no-preserve=ownership,xattr", f"{tree}/.", mountpoint)
+            for path in tree.rglob("*"):
+                for name in os.listxattr(path, follow_symlinks=False):
+                    value = os.getxattr(path, name, follow_symlinks=False)
+                    os.setxattr(mountpoint / path.relative_to(tree), name, value)
+        finally:
+            tool("umount", mountpoint)
+            tool("losetup", "--detach", device)
+
+    return make
+
+
+NTFS = by_a_driver(
+    ["mkntfs", "--quiet", "--fast", "--force"],
+    ["ntfs-3g", "-o", "streams_interface=xattr,hide_dot_files,compression"],
+    96 * MIB,
+)
+EXFAT = by_a_driver(["mkfs.exfat"], ["mount.exfat-fuse"], 96 * MIB)
+
+
 @dataclass(frozen=True)
 class Format:
     make: Callable[[Path, Path], None]
@@ -137,6 +177,32 @@ FORMATS = {
     "fat12": Format(mtools("12"), "vfat", replace(DOS, entries=100), Keeps(False, False, False, 2 * SECOND)),
     "fat16": Format(mtools("16"), "vfat", DOS, Keeps(False, False, False, 2 * SECOND)),
     "fat32": Format(mtools("32"), "vfat", DOS, Keeps(False, False, False, 2 * SECOND)),
+    "exfat": Format(EXFAT, "exfat", replace(DOS, name_bytes=240), Keeps(False, False, False, 2 * SECOND)),
+    "ntfs": Format(
+        NTFS,
+        "ntfs",
+        replace(
+            DOS,
+            has_links=True,
+            has_ntfs_streams=True,
+            has_large_sparse=True,
+            times=(1_600_000_000 * SECOND + 123_456_700, -86_400 * SECOND, 4_000_000_000 * SECOND + 100),
+        ),
+        Keeps(modes=False, owners=False, times_ns=100),
+    ),
+    "iso9660_joliet": Format(
+        windows_names("-J", "-joliet-long"),
+        "iso9660",
+        replace(DOS, depth=4, name_bytes=90, times=(1_600_000_000 * SECOND,) * 3),
+        Keeps(False, False, False, SECOND),
+    ),
+    "udf_bridge": Format(
+        windows_names("-udf", "-J", "-joliet-long"),
+        "udf",
+        replace(DOS, depth=4, name_bytes=90, times=(1_600_000_000 * SECOND,) * 3),
+        Keeps(False, False, False, SECOND),
+    ),
+    "xfs_by_the_kernel": Format(by_the_kernel("xfs"), "xfs", FULL, WITH_ACLS),
     "iso9660_rock_ridge": Format(
         rock_ridge,
         "iso9660",

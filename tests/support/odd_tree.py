@@ -36,6 +36,7 @@ class Wants:
     has_nodes: bool = True
     has_xattrs: bool = True
     has_acls: bool = False
+    has_ntfs_streams: bool = False
     has_raw_names: bool = True
     has_large_sparse: bool = True
     has_trailing_holes: bool = True
@@ -155,6 +156,9 @@ def _attributes(base: bytes, wants: Wants) -> None:
         os.setxattr(base + b"/small", b"user.long", b"v" * wants.long_xattr_bytes)
         os.setxattr(base + b"/dir", b"user.of_directory", b"1")
         os.setxattr(base + b"/large", b"trusted.secret", b"root's")
+    if wants.has_ntfs_streams:
+        os.setxattr(base + b"/small", b"user.Zone.Identifier", b"[ZoneTransfer]\r\nZoneId=3\r\n")
+        os.setxattr(base + b"/large", b"user.stream", b"s" * 1500)
     if wants.has_acls:
         os.setxattr(base + b"/large", b"system.posix_acl_access", ACL)
         os.setxattr(base + b"/dir", b"system.posix_acl_default", ACL)

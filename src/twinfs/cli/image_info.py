@@ -13,7 +13,7 @@ def info(image: ImagePath, /, *, json: Json = False) -> int:
     """Tell what an image holds: its partitions and their file systems.
 
     Knows raw and split images, qcow2, VMDK, VDI, VHD, VHDX, and any of
-    these compressed with gzip, xz, zstd or bzip2; MBR, GPT, Apple and BSD
+    these compressed with gzip, xz or zstd; MBR, GPT, Apple and BSD
     partition tables. A partition that makes no sense is shown with the
     reason.
 

@@ -12,7 +12,7 @@ from twinfs.errors import ImageError
 from twinfs.images.containers.beside import Beside
 from twinfs.images.containers.recognise import recognise
 from twinfs.images.protocol import ByteSource
-from twinfs.images.sources import FileSource, JoinedSource
+from twinfs.images.sources import CachedSource, FileSource, JoinedSource
 
 _MAX_DEPTH: Final = 4
 _MAX_PARTS: Final = 10_000
@@ -90,6 +90,17 @@ def _unwrap(
             return source, kinds or ("raw",)
         if kind == "ewf":
             raise ImageError(f"{name}: E01 images cannot be read here")
+        if kind == "gzip":
+            from twinfs.images.containers.gzip import GzipSource
+
+            source, kinds = (
+                CachedSource(GzipSource(source), block_bytes=256 << 10, block_count=128),
+                (
+                    *kinds,
+                    kind,
+                ),
+            )
+            continue
         from twinfs.images.explorer import open_container
 
         source = open_container(kind, source, name, _opener(beside))

@@ -16,9 +16,7 @@ _HEADS: Final = (
     ("gzip", b"\x1f\x8b\x08"),
     ("xz", b"\xfd7zXZ\0"),
     ("zstd", b"\x28\xb5\x2f\xfd"),
-    ("bzip2", b"BZh"),
 )
-_SLOW: Final = ("gzip", "xz", "zstd", "bzip2")
 _VDI_MAGIC: Final = b"\x7f\x10\xda\xbe"
 _DESCRIPTOR: Final = b"# Disk DescriptorFile"
 
@@ -40,8 +38,3 @@ def recognise(source: ByteSource) -> str:
     if len(tail) == 512 and tail.startswith(b"koly") and tail[4:8] == b"\0\0\0\x04":
         return "dmg"
     return "raw"
-
-
-def is_slow(source: ByteSource) -> bool:
-    """Whether reading it means decoding all that lies before; then it may take longer than a moment."""
-    return recognise(source) in _SLOW

@@ -35,7 +35,8 @@ DISK_KINDS: Final = {
     "vhdx": ("fs_explorer.containers.vhdx", "VHDXDriver"),
     "dmg": ("fs_explorer.containers.udif", "UDIFDriver"),
 }
-COMPRESSED_KINDS: Final = ("gzip", "xz", "zstd", "bzip2")
+COMPRESSED_KINDS: Final = ("xz", "zstd")
+"""Not gzip, nor bzip2: on several gzip members the library hangs, and bzip2 it has read wrong."""
 
 
 def open_container(
@@ -88,6 +89,14 @@ class _Disk:
                 yield first, last - first
 
 
+class _Progressing(SourceAccess):
+    """Decoding a stream goes through its input once: reading on is getting on."""
+
+    def read_at(self, off: int, n: int) -> bytes:
+        progress.advance()
+        return super().read_at(off, n)
+
+
 class _Unpacked:
     """What a compressed file holds. Reading far ahead decodes all that lies before; places to resume from
     are remembered, so that reading back costs little. One reader at a time."""
@@ -95,7 +104,7 @@ class _Unpacked:
     def __init__(self, source: ByteSource, kind: str) -> None:
         self._kind = kind
         self._lock = threading.Lock()
-        access = SourceAccess(source)
+        access = _Progressing(source)
         factory = stream_factory(kind, access, make_context())
         self.size_bytes = compressed_size(kind, access) or _measured(factory)
         factory.size = self.size_bytes
@@ -116,7 +125,7 @@ class _Unpacked:
 
 
 def _measured(factory: StreamFactory) -> int:
-    """The size, by decoding all of it once, where the file does not say it (gzip: only modulo 4 GiB)."""
+    """The size, by decoding all of it once, where the file does not say it."""
     total = 0
     with factory.open() as stream:
         while piece := stream.read(1 << 20):

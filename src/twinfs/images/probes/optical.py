@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from twinfs.images.probes.found import Found, field, text
@@ -26,12 +27,23 @@ def iso9660(source: ByteSource) -> Found | None:
             joliet = block[40:72].decode("utf-16-be", "replace").rstrip(" \0")
     if not primary:
         return None
+    if not _has_rock_ridge(source, primary):
+        # A bridge disc is both, and UDF knows the longer names; only Rock Ridge knows more.
+        bridge = udf(source)
+        if bridge is not None:
+            return bridge
     label = text(primary[40:72])
     # Joliet's is not in capitals only, but shorter: as blkid, take it where it is the same name.
     if joliet and joliet.upper() == label[: len(joliet)].upper() and len(joliet) >= min(len(label), 16):
         label = joliet
     blocks = int.from_bytes(primary[80:84], "little")
     return Found("iso9660", label, _date(primary), blocks * 2048, 0)
+
+
+def _has_rock_ridge(source: ByteSource, primary: bytes) -> bool:
+    """Whether the root's first record bears the mark of SUSP (IEEE P1281)."""
+    (root,) = struct.unpack_from("<I", primary, 158)
+    return b"SP\x07\x01\xbe\xef" in source.read_at(root * 2048, 256)
 
 
 def _date(primary: bytes) -> str:
