@@ -13,15 +13,16 @@ import signal
 import stat
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from twinfs.errors import ImageError
 from twinfs.images.containers.open import open_nested
 from twinfs.images.info import describe
+from twinfs.images.sources import FileSource
 from twinfs.images.tree import ImageTree
 from twinfs.images.volumes import Image
 from twinfs.images.worker.limits import apply_limits
-from unit.images.memory import MemorySource
 
 PATIENCE_SECONDS = 10
 MAX_OBJECTS = 400
@@ -29,41 +30,69 @@ MAX_MEMORY_KIB = 512 << 10
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 63, (1 << 64) - 1)
 
 
-def used_blocks(data: bytes) -> list[int]:
-    """Where anything is: structures are among it, holes are not."""
-    return [at for at in range(0, len(data), 512) if data[at : at + 512].strip(b"\0")]
+class Damaged:
+    """A file with some of its bytes changed, and perhaps its end cut off; nothing is copied."""
 
+    def __init__(self, path: Path) -> None:
+        self._source = FileSource(str(path))
+        self.changes: list[tuple[int, bytes]] = []
+        self.size_bytes = self._source.size_bytes
 
-def damaged(data: bytes, blocks: list[int], number: int) -> bytearray:
-    chance = random.Random(number)
-    changed = bytearray(data)
-    # The head of every format is where most of its structures are.
-    front = blocks[: max(1, len(blocks) // 8)]
-    for _ in range(chance.choice((1, 1, 2, 4, 16))):
-        at = chance.choice(chance.choice((front, blocks))) + chance.randrange(512)
+    def read_at(self, offset_bytes: int, length: int) -> bytes:
+        length = min(length, self.size_bytes - offset_bytes)
+        if length <= 0 or offset_bytes < 0:
+            return b""
+        found = bytearray(self._source.read_at(offset_bytes, length))
+        for at, change in self.changes:
+            first, last = max(at, offset_bytes), min(at + len(change), offset_bytes + len(found))
+            if first < last:
+                found[first - offset_bytes : last - offset_bytes] = change[first - at : last - at]
+        return bytes(found)
+
+    def data_ranges(self, offset_bytes: int, length: int) -> Iterator[tuple[int, int]]:
+        return self._source.data_ranges(offset_bytes, min(length, self.size_bytes - offset_bytes))
+
+    def used_blocks(self) -> list[int]:
+        """Where anything is: structures are among it, holes are not."""
+        return [
+            at
+            for start, length in self._source.data_ranges(0, self._source.size_bytes)
+            for at in range(start, start + length, 512)
+            if self._source.read_at(at, 512).strip(b"\0")
+        ]
+
+    def damage(self, blocks: list[int], number: int) -> None:
+        chance = random.Random(number)
+        self.size_bytes = self._source.size_bytes
+        self.changes = []
+        # The head of every format is where most of its structures are.
+        front = blocks[: max(1, len(blocks) // 8)]
+        for _ in range(chance.choice((1, 1, 2, 4, 16))):
+            at = chance.choice(chance.choice((front, blocks))) + chance.randrange(512)
+            self.changes.append(self._change(chance, at, blocks))
+        if chance.randrange(12) == 0:
+            self.size_bytes = chance.randrange(1, self.size_bytes)
+
+    def _change(self, chance: random.Random, at: int, blocks: list[int]) -> tuple[int, bytes]:
         match chance.randrange(6):
             case 0:
-                changed[at] ^= 1 << chance.randrange(8)
+                return at, bytes([(self._source.read_at(at, 1) or b"\0")[0] ^ 1 << chance.randrange(8)])
             case 1:
-                changed[at] = chance.randrange(256)
+                return at, chance.randbytes(1)
             case 2 | 3:
                 width, order = chance.choice((2, 4, 8)), chance.choice(("little", "big"))
                 value = chance.choice(INTERESTING) & (1 << 8 * width) - 1
-                changed[at - at % width : at - at % width + width] = value.to_bytes(width, order)
+                return at - at % width, value.to_bytes(width, order)
             case 4:
-                other, own = chance.choice(blocks), at - at % 512
-                changed[own : own + 512] = data[other : other + 512]
-            case 5:
-                changed[at : at + 64] = chance.randbytes(64)
-    if chance.randrange(12) == 0:
-        del changed[chance.randrange(1, len(changed)) :]
-    return changed
+                return at - at % 512, self._source.read_at(chance.choice(blocks), 512)
+            case _:
+                return at, chance.randbytes(64)
 
 
-def use_all(data: bytearray) -> None:
+def use_all(source: Damaged) -> None:
     """Everything that can be asked of an image. ImageErrors are answers."""
     try:
-        image = Image(open_nested(MemorySource(data), "damaged"))
+        image = Image(open_nested(source, "damaged"))
     except ImageError:
         return
     describe(image)
@@ -110,8 +139,8 @@ def use_one(tree: ImageTree, parent: int, inode: int, name: bytes) -> None:
 def main() -> None:
     path, seed, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     apply_limits()
-    data = path.read_bytes()
-    blocks = used_blocks(data)
+    source = Damaged(path)
+    blocks = source.used_blocks()
 
     def hang(*_: object) -> None:
         raise TimeoutError(f"longer than {PATIENCE_SECONDS} s")
@@ -120,7 +149,8 @@ def main() -> None:
     for number in range(seed, seed + count):
         signal.alarm(PATIENCE_SECONDS)
         try:
-            use_all(damaged(data, blocks, number))
+            source.damage(blocks, number)
+            use_all(source)
         except BaseException as error:  # noqa: BLE001  whatever it is, it is a finding
             signal.alarm(0)
             last = traceback.extract_tb(error.__traceback__)[-1]

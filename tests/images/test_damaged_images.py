@@ -24,7 +24,7 @@ from support.images import MIB, blank, sfdisk, tool, write_at
 from support.odd_tree import SECOND, Wants, build
 
 TESTS = Path(__file__).parents[1]
-DAMAGES = 60
+DAMAGES = 20
 MORE_DAMAGES = 5000
 SMALL = Wants(
     entries=40,
