@@ -173,7 +173,14 @@ def test_a_chain_of_backing_files_that_loops_is_refused(tmp_path):
 def test_an_encrypted_qcow2_is_refused_with_the_reason(tmp_path):
     path = tmp_path / "disk.qcow2"
     secret = ("--object", "secret,id=s,data=pass")
-    words = ("-q", *secret, "-f", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=s")
+    words = (
+        "-q",
+        *secret,
+        "-f",
+        "qcow2",
+        "-o",
+        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
+    )
     tool("qemu-img", "create", *words, path, "4M")
     with pytest.raises(ImageError, match="ncrypt"):
         open_disk(str(path))

@@ -27,6 +27,12 @@ _HELP: Final = "\n".join(
     ]
 )
 
-image = App(name="image", help=_HELP)
-for _name in SUMMARIES:
-    image.command(f"twinfs.cli.image_{_name}:{_name}", name=_name)
+
+def __getattr__(name: str) -> App:
+    """`image`, made anew each time: an App belongs to the one it was added to."""
+    if name != "image":
+        raise AttributeError(name)
+    made = App(name="image", help=_HELP)
+    for command in SUMMARIES:
+        made.command(f"twinfs.cli.image_{command}:{command}", name=command)
+    return made
