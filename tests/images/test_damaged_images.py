@@ -25,7 +25,7 @@ from support.odd_tree import SECOND, Wants, build
 
 TESTS = Path(__file__).parents[1]
 DAMAGES = 20
-MORE_DAMAGES = 5000
+MORE_DAMAGES = int(os.environ.get("TWINFS_DAMAGES", "2000"))
 SMALL = Wants(
     entries=40,
     depth=5,

@@ -13,7 +13,8 @@ from twinfs.cli.parameters import Json
 from twinfs.cli.talk import result, say
 from twinfs.errors import ImageError
 from twinfs.images.protocol import DirectoryEntry, InodeStat
-from twinfs.images.worker import ReaderClient, RemoteTree
+from twinfs.images.worker.client import ReaderClient
+from twinfs.images.worker.remote import RemoteTree
 from twinfs.report import human, json_lines
 from twinfs.report.image_text import printable
 

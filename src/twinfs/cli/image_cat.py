@@ -9,7 +9,8 @@ import sys
 from twinfs.cli.image_parameters import ImagePath, PathInside
 from twinfs.errors import ImageError
 from twinfs.images.paths import resolve
-from twinfs.images.worker import ReaderClient, RemoteTree
+from twinfs.images.worker.client import ReaderClient
+from twinfs.images.worker.remote import RemoteTree
 
 _CHUNK_BYTES = 4 << 20
 

@@ -13,7 +13,8 @@ from twinfs.cli.talk import say
 from twinfs.errors import ImageError
 from twinfs.images.extract import Extracted, Extractor
 from twinfs.images.paths import resolve
-from twinfs.images.worker import ReaderClient, RemoteTree
+from twinfs.images.worker.client import ReaderClient
+from twinfs.images.worker.remote import RemoteTree
 from twinfs.model import Progress
 from twinfs.report.human import count, size
 from twinfs.report.image_text import printable

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twinfs.cli.image_parameters import ImagePath
 from twinfs.cli.parameters import Json
 from twinfs.cli.talk import result
-from twinfs.images.worker import ReaderClient, RemoteTree
+from twinfs.images.worker.client import ReaderClient
+from twinfs.images.worker.remote import RemoteTree
 from twinfs.report import image_json, image_text, json_lines
 
 

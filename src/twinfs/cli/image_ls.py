@@ -15,7 +15,8 @@ from twinfs.cli.talk import result, say
 from twinfs.errors import ImageError
 from twinfs.images.paths import resolve
 from twinfs.images.protocol import DirectoryEntry, InodeStat
-from twinfs.images.worker import ReaderClient, RemoteTree
+from twinfs.images.worker.client import ReaderClient
+from twinfs.images.worker.remote import RemoteTree
 from twinfs.report import json_lines
 from twinfs.report.image_text import long_line, printable
 

@@ -32,6 +32,10 @@ SUMMARIES = {
 }
 
 
+_READING = ("info", "ls", "cat", "extract")
+"""Commands of `twinfs image` that end soon and want a reader; it loads while they do."""
+
+
 def main() -> None:
     """The console script. mount(8) and umount(8) call it by a link in /sbin that has the helper's name."""
     match os.path.basename(sys.argv[0]):
@@ -49,6 +53,10 @@ def main() -> None:
 
 def run(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code; the message of a failure goes to stderr."""
+    if tokens[:1] == ["image"] and len(tokens) > 2 and tokens[1] in _READING and "--help" not in tokens:
+        from twinfs.images.worker.process import start_ahead
+
+        start_ahead()
     from cyclopts import CycloptsError
 
     from twinfs.cli.app import build_app

@@ -20,6 +20,7 @@ import trio
 from twinfs.errors import ImageError
 from twinfs.fuse.convert import FOREVER_SECONDS, absent
 from twinfs.fuse.image_extents import ExtentMap
+from twinfs.fuse.image_listings import MOST_LISTED, Listings
 from twinfs.fuse.image_reader import ImageReader, StaleError
 from twinfs.images.worker.wire import PackedStat
 
@@ -62,11 +63,18 @@ def answered(handler: _Handler[_P, _T]) -> _Handler[_P, _T]:
     return answer
 
 
+_Entries = list[tuple[bytes, PackedStat]]
+
+
 @dataclass(slots=True)
 class _Directory:
     inode: int
     start: int = 0
-    entries: list[tuple[bytes, PackedStat]] = field(default_factory=list)
+    entries: _Entries = field(default_factory=list)
+    is_complete: bool = False
+    """Whether `entries` are all there are: nothing needs to be asked for."""
+    seen: _Entries | None = field(default_factory=list)
+    """What was listed from the beginning on; None once it is too much, or not in order."""
 
 
 @dataclass(slots=True)
@@ -87,10 +95,12 @@ class ImageOperations(pyfuse3.Operations):
         self._image_fd = image_fd
         self._path = path
         self._handles: dict[int, _Directory | _File] = {}
+        self._listings = Listings()
         self._last_handle = 0
 
     async def _forget_everything(self) -> None:
         """After a new reader took over: the kernel asks again for all but the root."""
+        self._listings.clear()
         self._image_fd = await trio.to_thread.run_sync(_reopened, self._path, self._image_fd)
         for name, packed in await self.reader.call("list", pyfuse3.ROOT_INODE, 0, 10_000):
             pyfuse3.invalidate_entry_async(pyfuse3.ROOT_INODE, name, ignore_enoent=True)
@@ -178,7 +188,11 @@ class ImageOperations(pyfuse3.Operations):
 
     @answered
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
-        return self._opened(_Directory(self._number(inode)))
+        number = self._number(inode)
+        known = self._listings.get(number)
+        if known is not None:
+            return self._opened(_Directory(number, 0, known, is_complete=True))
+        return self._opened(_Directory(number))
 
     @answered
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
@@ -186,16 +200,26 @@ class ImageOperations(pyfuse3.Operations):
         assert isinstance(directory, _Directory)
         position = start_id
         while True:
-            if not directory.start <= position < directory.start + len(directory.entries):
-                directory.entries = await self.reader.call("list", directory.inode, position, _LIST_COUNT)
-                directory.start = position
+            is_at_hand = directory.start <= position < directory.start + len(directory.entries)
+            if not is_at_hand and not directory.is_complete:
+                await self._fetch(directory, position)
             following = directory.entries[position - directory.start :]
             for name, packed in following:
                 if not pyfuse3.readdir_reply(token, name, self._entry(packed), position + 1):
                     return
                 position += 1
-            if len(directory.entries) < _LIST_COUNT:
+            if directory.is_complete or len(directory.entries) < _LIST_COUNT:
                 return
+
+    async def _fetch(self, directory: _Directory, position: int) -> None:
+        found = await self.reader.call("list", directory.inode, position, _LIST_COUNT)
+        directory.entries, directory.start = found, position
+        if directory.seen is None or len(directory.seen) != position or position > MOST_LISTED:
+            directory.seen = None
+            return
+        directory.seen += found
+        if len(found) < _LIST_COUNT:
+            self._listings.put(directory.inode, directory.seen)
 
     @answered
     async def releasedir(self, fh: int) -> None:

@@ -13,8 +13,23 @@ from twinfs.errors import ImageError
 _ARENAS: Final = "2"
 
 
+_waiting: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+
+def start_ahead() -> None:
+    """Start a reader that the next `start` will hand out: it loads while its caller does.
+
+    Only where one is wanted for certain. Unused, it ends with this process.
+    """
+    _waiting.append(_started())
+
+
 def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
     """A fresh reader and our end of its socket. Whoever calls this ends it, with `stop`."""
+    return _waiting.pop() if _waiting else _started()
+
+
+def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         process = subprocess.Popen(

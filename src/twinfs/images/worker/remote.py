@@ -8,7 +8,6 @@ from typing import Final
 import msgspec
 
 from twinfs.images.protocol import DirectoryEntry, InodeStat
-from twinfs.images.tree import ROOT
 from twinfs.images.worker import wire
 from twinfs.images.worker.client import ReaderClient
 from twinfs.model import ImageInfo
@@ -21,7 +20,7 @@ class RemoteTree:
     kind = "image"
     label = ""
     uuid = ""
-    root_inode = ROOT
+    root_inode = wire.ROOT
     warnings: tuple[str, ...] = ()
 
     def __init__(self, client: ReaderClient) -> None:

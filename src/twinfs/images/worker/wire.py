@@ -20,6 +20,9 @@ CHANGED: Final = 3
 ALIVE: Final = 2
 """No answer yet, but it gets on: the result is a count that grows. Its id is 0."""
 
+ROOT: Final = 1
+"""The inode of an image's top directory. Here, so that asking needs nothing of what answers."""
+
 HEAD: Final = struct.Struct("=I")
 MAX_REQUEST_BYTES: Final = 1 << 16
 MAX_ANSWER_BYTES: Final = 32 << 20
