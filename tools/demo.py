@@ -48,15 +48,16 @@ class Stage:
             "TWINFS_CONFIG_DIR": str(scratch / "config"),
             "TWINFS_STATE_DIR": str(scratch / "state"),
             "TWINFS_RUN_DIR": str(scratch / "run"),
+            "TWINFS_SYSLOG": "",
         }
 
-    def twinfs(self, *arguments: str) -> None:
-        """Run a command and show it with what it prints, on either stream."""
+    def twinfs(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> None:
+        """Run a command and show it with what it prints, on either stream; it ends with one of `codes`."""
         say(f"$ {shlex.join(['twinfs', *arguments])}")
         done = self._run(*arguments, stderr=subprocess.STDOUT)
         for line in done.stdout.splitlines():
             say(f"  {line}")
-        if done.returncode != 0:
+        if done.returncode not in codes:
             raise DemoError(f"twinfs {arguments[0]} ended with exit code {done.returncode}")
 
     def status(self) -> dict[str, Any]:
@@ -158,6 +159,35 @@ def switch_to_sync(stage: Stage) -> None:
     expect_equal(stage, folder_times=False)
 
 
+def take_a_leg_away(stage: Stage) -> None:
+    heading("Take the secondary's disk away, work on, and put it back")
+    stage.twinfs("detach", NAME)
+    away = stage.scratch / "on the shelf"
+    stage.secondary.rename(away)
+    stage.secondary.mkdir()
+    (stage.mountpoint / "meanwhile.txt").write_text("Written while one disk was away.\n")
+    (stage.mountpoint / "now.txt").rename(stage.mountpoint / "then.txt")
+    if any(stage.secondary.iterdir()):
+        raise DemoError("something was written to the empty folder")
+    say(f"two changes wait; {stage.status()['legs'][1]['state']}: the empty folder there is not touched")
+    stage.secondary.rmdir()
+    away.rename(stage.secondary)
+    stage.twinfs("attach", NAME)
+    expect_equal(stage)
+
+
+def let_a_disk_rot(stage: Stage) -> None:
+    heading("Let one disk lose a bit, unnoticed, and scrub")
+    stage.twinfs("scrub", NAME)
+    victim = stage.secondary / "archive/007"
+    before = victim.stat()
+    victim.write_bytes(victim.read_bytes().replace(b"7", b"1"))
+    os.utime(victim, ns=(before.st_atime_ns, before.st_mtime_ns))
+    say("secondary/archive/007: one byte changed beneath the volume, size and time as before")
+    stage.twinfs("scrub", NAME, "--repair", codes=(0, 1))
+    expect_equal(stage)
+
+
 def show_status(stage: Stage) -> None:
     heading("What it says about itself, once everything is on both disks for good")
     stage.twinfs("sync", NAME)
@@ -171,7 +201,7 @@ def unmount(stage: Stage) -> None:
     if mounts_below(stage.scratch):
         raise DemoError(f"{stage.mountpoint} is still mounted")
     expect_equal(stage)
-    say(f"secondary/now.txt: {(stage.secondary / 'now.txt').read_text().strip()}")
+    say(f"secondary/then.txt: {(stage.secondary / 'then.txt').read_text().strip()}")
 
 
 STEPS: tuple[Callable[[Stage], None], ...] = (
@@ -181,6 +211,8 @@ STEPS: tuple[Callable[[Stage], None], ...] = (
     compare_legs,
     switch_to_batched,
     switch_to_sync,
+    take_a_leg_away,
+    let_a_disk_rot,
     show_status,
     unmount,
 )

@@ -17,14 +17,17 @@ venv=$checkout/.venv
 stamp=$venv/.twinfs-setup
 prefix=${PREFIX:-/usr/local}
 installed=$prefix/lib/twinfs
-manual=$prefix/share/man/man1/twinfs.1
+manuals="$prefix/share/man/man1/twinfs.1 $prefix/share/man/man1/twinfs-capture.1"
+units=$prefix/lib/systemd/system
 helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 
 # pyfuse3 is built from source, hence the compiler, headers and pkg-config.
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
-test_packages="acl attr bindfs btrfs-progs e2fsprogs fio git lvm2 mount procps psmisc rsync sqlite3 tar util-linux xfsprogs"
-image_packages="dosfstools exfat-fuse exfatprogs fdisk genisoimage mtools ntfs-3g parted qemu-utils squashfs-tools udftools xorriso"
+test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git lvm2 mount procps psmisc
+ qemu-utils rsync sqlite3 systemd tar util-linux xfsprogs xvfb"
+image_packages="dosfstools exfat-fuse exfatprogs fdisk genisoimage mtools ntfs-3g parted squashfs-tools udftools xorriso
+ xz-utils zstd"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -131,7 +134,7 @@ make_venv() {
     say "installing twinfs and its libraries into .venv"
     case $1 in
         run) pip_install "$venv" --editable=. ;;
-        test) pip_install "$venv" "--editable=.[dev]" ;;
+        test) pip_install "$venv" "--editable=.[dev,capture]" ;;
     esac
     stamp_for "$1" >"$stamp"
     say "done"
@@ -145,25 +148,34 @@ install_system() {
     sources=$(mktemp -d)
     trap 'rm -rf "$sources"' EXIT
     # setuptools builds in place; its leavings do not belong in the checkout, nor old ones in the copy.
+    mkdir "$sources/tools"
     cp -R pyproject.toml README.md LICENSE src "$sources"
+    cp -R tools/capture "$sources/tools"
     rm -rf "$sources"/src/*.egg-info
     "$python" -m venv "$installed" || die "$python could not make a virtual environment in $installed"
     pip_install "$installed" "$sources"
+    # Libraries of twinfs-capture that not every machine has a build of; twinfs does not need them.
+    (pip_install "$installed" "$sources[capture]") \
+        || say "goes on without these: twinfs-capture has no --hash blake3 and captures no screens"
     mkdir -p "$prefix/bin" "$prefix/share/man/man1"
     ln -sf "$installed/bin/twinfs" "$prefix/bin/twinfs"
-    cp docs/man/twinfs.1 "$manual"
+    ln -sf "$installed/bin/twinfs-capture" "$prefix/bin/twinfs-capture"
+    cp docs/man/*.1 "$prefix/share/man/man1"
+    # Templates that do nothing until a volume's timer is enabled: `twinfs init --with-systemd`.
+    "$installed/bin/python" -m twinfs.daemon.systemd "$units" "$prefix/bin/twinfs"
     # mount(8) and umount(8) look for helpers in /sbin only, and run them with PATH unset.
     for helper in $helpers; do
         ln -sf "$installed/bin/twinfs" "$helper"
     done
-    say "installed $prefix/bin/twinfs $helpers"
+    say "installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $helpers"
 }
 
 uninstall_system() {
     rm -rf "$installed"
     # shellcheck disable=SC2086 # a list of words
-    rm -f "$prefix/bin/twinfs" "$manual" $helpers
-    say "removed $installed $prefix/bin/twinfs $helpers; settings and state stay"
+    rm -f "$prefix/bin/twinfs" "$prefix/bin/twinfs-capture" $manuals $helpers \
+        "$units"/twinfs-scrub@.service "$units"/twinfs-scrub@.timer
+    say "removed $installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $helpers; settings and state stay"
 }
 
 root_only() { [ "$(id -u)" -eq 0 ] || die "this is for the whole machine and takes root: sudo make $1"; }

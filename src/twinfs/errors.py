@@ -1,7 +1,7 @@
 """Every failure twinfs raises on purpose.
 
 The class carries the exit code of the command that ends with it; the message says what, where and
-what next. Errnos for callers of the mounted volume are made in one other place, `fuse/operations.py`.
+what next. Errnos for callers of the mounted volume are made in one other place, `fuse/`.
 
 Exit codes are promised in docs/interface.md: 0 done, 1 failed, 2 usage, 3 degraded, 4 not mounted.
 """
@@ -71,6 +71,12 @@ class StateError(TwinfsError):
 
 class ControlError(TwinfsError):
     """The daemon answered a control request with a failure of its own."""
+
+
+class ScrubError(TwinfsError):
+    """A scrub could not run, or not to its end."""
+
+    exit_code = 8
 
 
 class ImageError(TwinfsError):

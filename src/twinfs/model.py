@@ -68,6 +68,59 @@ class ScrubSummary:
     bytes: int
 
 
+class ReadMethod(StrEnum):
+    """How a scrub reads past the page cache: by O_DIRECT, or by dropping what is cached."""
+
+    DIRECT = "direct"
+    DROPPED = "dropped"
+
+
+class MismatchKind(StrEnum):
+    CONTENT = "content"
+    METADATA = "metadata"
+    MISSING = "missing"
+    EXTRA = "extra"
+
+
+class BadLeg(StrEnum):
+    """Which copy a mismatch is the fault of; unknown when nothing proves it."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One object that differs between the legs, or from what is known of it. `detail` is for people."""
+
+    path: str
+    kind: MismatchKind
+    bad_leg: BadLeg
+    repaired: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubRun:
+    """One scrub. Times are seconds since the epoch, `finished` is 0.0 of one that was interrupted.
+
+    `bytes` counts what was compared, once for both legs; `busy` the files that were never quiet for long
+    enough to be read. `read` is how the primary and the secondary were read.
+    """
+
+    started: float
+    finished: float
+    plan: str
+    files: int
+    bytes: int
+    mismatches: int
+    repaired: int
+    busy: int
+    seconds: float
+    read: tuple[ReadMethod, ReadMethod]
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeStatus:
     volume: str
@@ -143,12 +196,49 @@ class Event:
     message: str
 
 
+class Severity(StrEnum):
+    """How loudly an event is told: to the journal, to people, in metrics."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event on its way to people, with the volume's state and what to do next, where they are known."""
+
+    event: Event
+    severity: Severity
+    state: VolumeState | None = None
+    action: str | None = None
+
+
+class Verdict(StrEnum):
+    """What became of an attempt to reach people. off: nobody asked for it in the settings."""
+
+    OK = "ok"
+    FAILED = "failed"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTest:
+    """What one way of reaching people did with a test event."""
+
+    channel: str
+    verdict: Verdict
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeConfig:
     """A volume's settings, as its TOML says them (daemon/config.py reads and writes it).
 
     `primary` and `secondary` are absolute paths of the legs' root directories. `at` is "HH:MM" local
-    time or None; in batched mode it replaces `interval_seconds`.
+    time or None; in batched mode it replaces `interval_seconds`. `scrub_at` is "sun 03:00" or "03:00".
+    time or None; in batched mode it replaces `interval_seconds`. `on_event` is a program and its
+    arguments, `mail_to` mail addresses; both are empty where nobody is to be told that way.
     """
 
     name: str
@@ -162,7 +252,13 @@ class VolumeConfig:
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
+    scrub_at: str | None = None
+    scrub_max_age_seconds: float | None = None
     leg_timeout_seconds: float = 20.0
+    log_limit: int = 1_000_000
+    on_event: tuple[str, ...] = ()
+    mail_to: tuple[str, ...] = ()
+    metrics_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,16 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from crash.replay import assert_holds_what_was_answered
+from crash.writers import start_writer
 from support.volume import Volume, wait_until
 
 _WRITERS = 3
-
-
-def start_writer(directory: Path, log: Path, seed: str) -> subprocess.Popen[str]:
-    directory.mkdir(parents=True)
-    return subprocess.Popen(
-        [sys.executable, "-m", "crash.writer", directory, log, seed],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 class Round:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -12,14 +13,27 @@ from support.faultfs import FaultLayer
 from support.volume import Volume
 from twinfs.model import VolumeState
 
+MakeDisk = Callable[[Path], Disk]
+
 
 class Scene:
-    """Each leg is a loop disk of a kind, a fault layer ("faultfs"), or a plain directory ("dir").
+    """Each leg is a loop disk of a kind, or as a function of its path makes it, a fault layer ("faultfs"),
+    or a plain directory ("dir").
 
     As a context manager: mounted, furnished and clean at the start, everything taken away at the end.
     """
 
-    def __init__(self, base: Path, mode: str, kind: str, *, first: str = "dir") -> None:
+    def __init__(
+        self,
+        base: Path,
+        mode: str,
+        kind: str | MakeDisk,
+        *,
+        first: str | MakeDisk = "dir",
+        leg_timeout: str = "",
+        make_state: Callable[[Path], object] = lambda path: None,
+    ) -> None:
+        """`make_state` makes the place of the state directory, where that is a disk of its own."""
         self._taken_out: list[Disk | FaultLayer] = []
         self.base = base
         base.mkdir(parents=True)
@@ -27,17 +41,19 @@ class Scene:
         self.leg = base / "second"
         self.first_disk, self.first_layer = self._leg(self.first, first)
         self.disk, self.layer = self._leg(self.leg, kind)
+        make_state(base / "pair/state")
         self.volume = Volume(base / "pair", mode, legs=(self.first, self.leg))
         self.mount = self.volume.mount
+        self._leg_timeout = leg_timeout or ("2s" if self.layer is not None else "20s")
 
-    def _leg(self, path: Path, kind: str) -> tuple[Disk | None, FaultLayer | None]:
+    def _leg(self, path: Path, kind: str | MakeDisk) -> tuple[Disk | None, FaultLayer | None]:
         if kind == "dir":
             return None, None
         if kind == "faultfs":
             layer = FaultLayer(path.with_name(f"beneath-{path.name}"), path).start()
             self._taken_out.append(layer)
             return None, layer
-        disk = Disk(path, kind).put_in()
+        disk = (Disk(path, kind) if isinstance(kind, str) else kind(path)).put_in()
         self._taken_out.append(disk)
         if (path / "lost+found").exists():
             (path / "lost+found").rmdir()  # which the other leg may not have
@@ -46,8 +62,7 @@ class Scene:
     def __enter__(self) -> Scene:
         try:
             self.volume.init()
-            if self.layer is not None:
-                self.volume.configure('leg_timeout = "2s"')
+            self.volume.configure(f'leg_timeout = "{self._leg_timeout}"')
             self.volume.mount_it()
             furnish(self.mount)
             self.volume.sync()

@@ -10,7 +10,7 @@ from twinfs.daemon.events import EventLog
 from twinfs.daemon.paths import Paths
 from twinfs.model import Event, VolumeState, VolumeStatus
 
-BACK_SECONDS = 12
+BACK_SECONDS = 25
 """A leg that failed is looked at every ten seconds; the machine may be busy."""
 
 

@@ -1,4 +1,7 @@
-"""`.twinfs` at a leg's root belongs to twinfs: it is not in the volume, and nobody can put one there."""
+"""`.twinfs` at a leg's root belongs to twinfs: it is not in the volume, and nobody can put one there.
+
+What the volume has under that name is another directory, see test_the_volumes_own_directory.py.
+"""
 
 from __future__ import annotations
 

@@ -175,3 +175,28 @@ def test_extract_by_an_ordinary_user_leaves_out_owners_and_devices(disk, tmp_pat
     assert "char: a device node, which only root can make" in told
     status = os.stat(tmp_path / "out" / "small")
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (65534, 0o4751)
+
+
+def test_what_can_be_read_of_a_damaged_directory_is_listed_and_the_rest_told(tmp_path):
+    source = tmp_path / "tree"
+    (source / "dir").mkdir(parents=True)
+    for number in range(300):
+        (source / "dir" / f"a file with a rather long name {number:04}").write_bytes(b"")
+    path = blank(tmp_path / "image", 16 * MIB)
+    tool("mkfs.ext4", "-q", "-F", "-b", "1024", "-d", source, path)
+    data = path.read_bytes()
+    at = data.index(b"a file with a rather long name 0250")
+    write_at(path, at - 8 + 4, b"\x03\x00")  # an impossible length of the entry
+    done = image("ls", path, "/p0/dir", code=1)
+    listed = done.stdout.decode().splitlines()
+    assert 100 < len(listed) < 300
+    assert "bad directory entry" in done.stderr.decode()
+
+
+def test_a_damaged_partition_leaves_the_others_readable(disk, tmp_path):
+    path = tmp_path / "damaged.img"
+    path.write_bytes(disk.read_bytes())
+    write_at(path, 2048 * 512 + 1024 + 0x20, bytes(8))  # no blocks in a group: impossible
+    assert "p1: ext4" in image("ls", path, "/p1", code=1).stderr.decode()
+    assert image("ls", path, "/p2").stdout.decode().split() == ["inner.qcow2"]
+    assert image("ls", path, "-l").stdout.decode().splitlines()[1].startswith("d---------")

@@ -111,10 +111,10 @@ class Disk:
             run(tool("fsfreeze", "util-linux"), "-u", self.path)
             self._is_frozen = False
 
-    def fill(self, leave_bytes: int) -> Path:
+    def fill(self, leave_bytes: int, ballast: Path | None = None) -> Path:
         """Take all room but so much; returns the ballast, to be unlinked. It lies in the leg's own folder,
-        where neither the volume nor the comparisons look."""
-        ballast = self.path / ".twinfs/quarantine/ballast"
+        where neither the volume nor the comparisons look, or where it is said."""
+        ballast = ballast or self.path / ".twinfs/quarantine/ballast"
         space = os.statvfs(self.path)
         size = space.f_bavail * space.f_frsize - leave_bytes
         with open(ballast, "wb") as file:

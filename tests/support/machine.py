@@ -19,6 +19,9 @@ IS_ROOT = os.geteuid() == 0
 
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root: changes owners, devices or mounts")
 
+# One language, and nothing of what tests provoke in the machine's own log.
+QUIET = {"LC_ALL": "C", "TWINFS_SYSLOG": ""}
+
 # An owner that no file of the test's own has. Needs no entry in /etc/passwd.
 OTHER_UID = 12345
 OTHER_GID = 12346
@@ -47,7 +50,7 @@ def run(
     done = subprocess.run(
         [os.fspath(word) for word in command],
         cwd=cwd,
-        env={**os.environ, "LC_ALL": "C", **(env or {})},
+        env={**os.environ, **QUIET, **(env or {})},
         capture_output=True,
         text=True,
         errors="surrogateescape",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from support import tree
-from support.machine import IS_ROOT, describe, is_mounted, run, tool
+from support.machine import IS_ROOT, QUIET, describe, is_mounted, run, tool
 
 # Volumes that may be mounted now; the watchdog ends what hangs in them.
 LIVE: list[Volume] = []
@@ -89,7 +89,7 @@ class Volume:
         """Start a command without waiting for its end."""
         return subprocess.Popen(
             [*self.command_prefix, *twinfs_command(), *map(str, args)],
-            env={**os.environ, "LC_ALL": "C", **self.env},
+            env={**os.environ, **QUIET, **self.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

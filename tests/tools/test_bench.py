@@ -124,3 +124,13 @@ def test_a_failing_system_is_reported_and_the_others_go_on(scratch, tmp_path):
     assert (trouble["system"], trouble["workload"]) == ("rsync", "small-files")
     assert "no room left" in trouble["message"]
     assert {result["system"] for result in report(scratch)["results"]} == {"plain"}
+
+
+def test_a_scrub_is_compared_with_cat_and_rsync(scratch):
+    process = start(scratch, "--scrub")
+    output, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, output + errors
+    assert_nothing_left(scratch)
+    found = json.loads((scratch.parent / "out" / "scrub.json").read_text())
+    assert [each["what"] for each in found] == ["cat of both legs", "twinfs scrub", "rsync -aHAXnc --delete"]
+    assert all(each["seconds"] > 0 and each["peak_bytes"] > 1e6 for each in found)

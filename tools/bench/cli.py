@@ -6,11 +6,15 @@ import argparse
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+import msgspec
 from rich.console import Console
+from tools.bench import scrubbing
+from tools.bench.capture.cli import measure
 from tools.bench.chart import write_svg
 from tools.bench.errors import BenchError
 from tools.bench.job import FULL, QUICK
@@ -30,7 +34,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         prog="bench",
         description="Compare the speed of twinfs with a plain directory, bindfs and rsync, in one run. "
         "The full run takes long, and some 10 GB below --dir.",
-        epilog="For example: make bench BENCH_ARGS='--quick --only tree'",
+        epilog="For example: make bench BENCH_ARGS='--quick --only tree'. For twinfs-capture: bench capture",
     )
     parser.add_argument(
         "--quick", action="store_true", help="a smoke run: a fiftieth of the sizes, one round"
@@ -52,6 +56,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "--loop", action="store_true", help="make each leg an ext4 file system on a loop device (needs root)"
     )
     parser.add_argument(
+        "--scrub", action="store_true", help="compare a scrub with cat and rsync -c, in place of all this"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="where bench.json and bench.svg go"
     )
     arguments = parser.parse_args(words)
@@ -65,19 +72,32 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 
 def main(words: list[str]) -> int:
+    if words[:1] == ["capture"]:
+        return _guarded(lambda talk: measure(words[1:], talk))
     arguments = _parse(words)
+    return _guarded(lambda talk: _measure_in(arguments, talk))
+
+
+def _guarded(work: Callable[[Console], int]) -> int:
+    """Ends in order, with a message, whatever ends it."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end_by_signal)
     talk = Console(stderr=True, highlight=False)
     try:
-        with scratch_space(arguments.dir) as scratch:
-            return _measure(arguments, scratch, talk)
+        return work(talk)
     except (BenchError, OSError) as error:
         talk.print(f"bench failed: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
         talk.print("bench interrupted; no mount, process or scratch file was left behind")
         return 130
+
+
+def _measure_in(arguments: argparse.Namespace, talk: Console) -> int:
+    with scratch_space(arguments.dir) as scratch:
+        if arguments.scrub:
+            return _measure_scrub(arguments, scratch, talk)
+        return _measure(arguments, scratch, talk)
 
 
 def _end_by_signal(number: int, _frame: FrameType | None) -> None:
@@ -124,6 +144,20 @@ def _measure(arguments: argparse.Namespace, scratch: Path, talk: Console) -> int
         _write(_report(runner, settings, started, is_complete=is_complete), arguments.out)
     # A system that is not installed here is no failure of the run.
     return 1 if any(trouble.workload != "all" for trouble in runner.troubles) else 0
+
+
+def _measure_scrub(arguments: argparse.Namespace, scratch: Path, talk: Console) -> int:
+    found = scrubbing.measure(
+        scratch,
+        load=scrubbing.QUICK if arguments.quick else scrubbing.FULL,
+        rounds=arguments.rounds,
+        on_loops=arguments.loop,
+        say=lambda text: talk.print(text, markup=False),
+    )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "scrub.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    scrubbing.print_measured(found, Console(width=110))
+    return 0
 
 
 def _report(runner: Runner, settings: Settings, started: str, *, is_complete: bool) -> Report:

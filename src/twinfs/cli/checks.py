@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from twinfs.daemon.channels import find_sendmail
 from twinfs.daemon.paths import Paths
+from twinfs.model import VolumeConfig
 
 _MIN_PYTHON = (3, 11)
 _MIN_KERNEL = (5, 15)
@@ -113,6 +115,38 @@ def writable(directory: Path) -> Check:
         return Check(str(directory), Verdict.OK, "can be written" if nearest == directory else "can be made")
     fix = f"sudo install -d -o {os.geteuid()} {directory}"
     return Check(str(directory), Verdict.MISSING, f"{nearest} cannot be written by you", fix)
+
+
+def channels(volume: VolumeConfig) -> Iterator[Check]:
+    """Whether those that the settings name could be told of events; only looked at, nothing is sent."""
+    label = f"volume {volume.name}"
+    if volume.on_event:
+        program = volume.on_event[0]
+        found = shutil.which(program)
+        if found is None:
+            yield Check(
+                f"{label}, on_event",
+                Verdict.MISSING,
+                f"{program} is no program that can be run",
+                "give its absolute path, and make it executable: chmod +x",
+            )
+        else:
+            yield Check(f"{label}, on_event", Verdict.OK, found)
+    if volume.mail_to:
+        sendmail = find_sendmail()
+        if sendmail is None:
+            yield Check(f"{label}, mail_to", Verdict.MISSING, "there is no sendmail", "apt install msmtp-mta")
+        else:
+            yield Check(f"{label}, mail_to", Verdict.OK, sendmail)
+    if volume.metrics_file is not None:
+        directory = Path(volume.metrics_file).parent
+        if directory.is_dir() and os.access(directory, os.W_OK | os.X_OK):
+            yield Check(f"{label}, metrics_file", Verdict.OK, f"{directory} can be written")
+        else:
+            fix = f"sudo install -d -o {os.geteuid()} {directory}"
+            yield Check(
+                f"{label}, metrics_file", Verdict.MISSING, f"{directory} cannot be written by you", fix
+            )
 
 
 def attempt(name: str, action: Callable[[], str], fix: str) -> Check:

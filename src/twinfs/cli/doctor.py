@@ -48,6 +48,7 @@ def _volumes(paths: Paths) -> Iterator[Check]:
             continue
         for leg in status.legs:
             yield _leg(name, leg, status.action)
+        yield from checks.channels(config.load(paths, name))
 
 
 def _leg(name: str, leg: LegStatus, action: str | None) -> Check:

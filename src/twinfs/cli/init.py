@@ -34,6 +34,7 @@ def init(
         str | None, Parameter(help="Where the volume is mounted; else over the primary itself.")
     ] = None,
     adopt: Annotated[bool, Parameter(help="Take over the files that the secondary already holds.")] = False,
+    with_systemd: Annotated[bool, Parameter(help="Have systemd scrub it once a month.")] = False,
     paths: InjectedPaths,
 ) -> int:
     """Make two directories the legs of a new volume.
@@ -67,5 +68,9 @@ def init(
         from twinfs.cli.sync import drain_here
 
         drain_here(paths, created)
+    if with_systemd:
+        from twinfs.daemon.systemd import schedule
+
+        schedule(paths, created.name, say)
     say(f"next: twinfs mount {created.name}")
     return 0

@@ -19,6 +19,7 @@ SUMMARIES = {
     "umount": "Unmount a volume and bring its secondary up to date.",
     "status": "Tell a volume's state, what is exposed, and what to do next.",
     "sync": "Bring the secondary up to date now, and wait for it.",
+    "scrub": "Read both disks and compare them; with --repair, mend what is bad.",
     "mode": "Change when the secondary gets a change: at once, or in batches.",
     "resync": "Bring the secondary up to date with what the intent log names.",
     "rebuild": "Compare every byte of both legs, and copy what differs.",

@@ -18,10 +18,12 @@ from twinfs.cli.main import SUMMARIES
 
 _EXIT_CODES = {
     "0": "Done; for status: healthy.",
-    "1": "Failed.",
+    "1": "Failed; scrub: all mismatches are repaired.",
     "2": "The command line or the settings ask for something that cannot be.",
     "3": "status: a volume is degraded or failed.",
-    "4": "The volume is not mounted.",
+    "4": "The volume is not mounted; scrub: mismatches are left.",
+    "8": "scrub: it could not run.",
+    "32": "scrub: interrupted.",
     "130": "Interrupted.",
 }
 _FILES = {
@@ -44,57 +46,60 @@ def man_page() -> str:
     for name in SUMMARIES:
         below = image.SUMMARIES if name == "image" else ()
         for words in ((name,), *((name, each) for each in below)):
-            lines += _command(app, words)
-    lines += [".SH OPTIONS OF ALL COMMANDS", *_options(app.meta)]
-    lines += [".SH EXIT STATUS", *_list(_EXIT_CODES), ".SH FILES", *_list(_FILES)]
-    lines += [".SH FSTAB", ".nf", _escape(_FSTAB), ".fi"]
+            lines += command_section(app, *words)
+    lines += [".SH OPTIONS OF ALL COMMANDS", *option_list(app.meta)]
+    lines += [".SH EXIT STATUS", *term_list(_EXIT_CODES), ".SH FILES", *term_list(_FILES)]
+    lines += [".SH FSTAB", ".nf", escape(_FSTAB), ".fi"]
     lines += [".SH SEE ALSO", ".BR fstab (5),", ".BR mount (8),", ".BR fusermount3 (1)"]
     return "\n".join(lines) + "\n"
 
 
-def _command(app: App, path: tuple[str, ...]) -> Iterator[str]:
+def command_section(app: App, *path: str, program: str = "twinfs") -> Iterator[str]:
+    """A command's synopsis, what its docstring says, and its options; of a group, what it is for."""
     command = app
     for word in path:
         command = command[word]
+    name = " ".join(path)
     if command.default_command is None:
-        # A group of commands, which follow.
-        yield f".SS twinfs {' '.join(path)} \\fICOMMAND\\fR"
-        yield from _text(str(command.help))
+        yield f".SS {escape(program)} {name} \\fICOMMAND\\fR"
+        yield from paragraphs(str(command.help))
         return
     arguments = [argument for argument in command.assemble_argument_collection() if argument.show]
     operands = [argument for argument in arguments if not argument.name.startswith("-")]
     words = [word.name if word.required else f"[{word.name}]" for word in operands]
-    yield f".SS twinfs {' '.join(path)} {_escape(' '.join(words))} [\\fIOPTION\\fR]..."
+    yield f".SS {escape(program)} {name} {escape(' '.join(words))} [\\fIOPTION\\fR]..."
     function = command.default_command
     assert function is not None
-    yield from _text(inspect.getdoc(function) or "")
-    yield from _options(command)
+    yield from paragraphs(inspect.getdoc(function) or "")
+    yield from option_list(command)
 
 
-def _text(docstring: str) -> Iterator[str]:
+def paragraphs(docstring: str) -> Iterator[str]:
     """Paragraphs; indented ones are examples, kept as they are."""
     for paragraph in docstring.split("\n\n"):
         is_example = paragraph.startswith("    ")
         yield ".PP"
         yield from (".nf", ".RS") if is_example else ()
-        yield from (_escape(line.strip()) for line in paragraph.splitlines())
+        yield from (escape(line.strip()) for line in paragraph.splitlines())
         yield from (".RE", ".fi") if is_example else ()
 
 
-def _options(app: App) -> Iterator[str]:
+def option_list(app: App) -> Iterator[str]:
+    """What each option is called, and what it does."""
     for argument in app.assemble_argument_collection():
         if argument.show:
             yield ".TP"
-            yield f".B {_escape(', '.join(n for n in argument.names if not n.startswith('--no-')))}"
-            yield _escape(argument.parameter.help or "")
+            yield f".B {escape(', '.join(n for n in argument.names if not n.startswith('--no-')))}"
+            yield escape(argument.parameter.help or "")
 
 
-def _list(entries: dict[str, str]) -> Iterator[str]:
+def term_list(entries: dict[str, str]) -> Iterator[str]:
+    """Terms and what they mean."""
     for term, text in entries.items():
-        yield from (".TP", f".B {_escape(term)}", _escape(text))
+        yield from (".TP", f".B {escape(term)}", escape(text))
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     r"""Backslashes and hyphens mean something to roff, and so does a dot or quote at a line's start."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-")
     return rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped

@@ -68,9 +68,10 @@ def volume_status(paths: Paths, name: str) -> VolumeStatus:
         with ControlClient(paths, name) as client:
             return client.status()
     except NotMountedError:
+        from twinfs.daemon.last_scrub import with_last
         from twinfs.mirror.volume import Volume
 
-        found = Volume.offline_status(volume, paths.state_dir)
+        found = with_last(paths, volume, Volume.offline_status(volume, paths.state_dir))
     if mounts.twinfs_at(volume.primary) is not None and mounts.is_dead(volume.primary):
         # It hides the primary, which then looks faulty.
         action = f"twinfs mount {name}: its daemon died, and mounting clears what it left over the primary"

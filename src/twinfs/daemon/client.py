@@ -19,7 +19,7 @@ from twinfs.daemon.protocol import (
     StatusReply,
 )
 from twinfs.errors import ControlError, NotMountedError
-from twinfs.model import Order, Progress, Survey, VolumeStatus
+from twinfs.model import ChannelTest, Mismatch, Order, Progress, ScrubRun, Survey, VolumeStatus
 
 _PATIENCE_SECONDS = 15.0
 
@@ -64,6 +64,14 @@ class ControlClient:
             raise ControlError(f"volume {self._name}: unexpected answer to status: {reply}")
         return reply.to_status()
 
+    def test_events(self) -> tuple[ChannelTest, ...]:
+        """Waits for as long as the daemon's hook does."""
+        self._send(protocol.TestEventsRequest())
+        reply = self._receive(on_silence=lambda: None)
+        if not isinstance(reply, protocol.TestedReply):
+            raise ControlError(f"volume {self._name}: unexpected answer to test_events: {reply}")
+        return reply.channels
+
     def request(self, request: Request) -> None:
         """Send a request whose answer is only that it was done."""
         for _ in self.stream(request):
@@ -73,6 +81,27 @@ class ControlClient:
         """Progress until the request is done. Raises RemoteError when the daemon says so."""
         self._send(request)
         return self._progress(on_silence=lambda: None)
+
+    def scrub(
+        self,
+        request: protocol.ScrubRequest,
+        on_progress: Callable[[Progress], None],
+        on_mismatch: Callable[[Mismatch], None],
+    ) -> ScrubRun:
+        """Until it is finished. Closing the connection interrupts it."""
+        self._send(request)
+        while True:
+            # A large file may take an hour; only the connection's end is a failure.
+            reply = self._receive(on_silence=lambda: None)
+            match reply:
+                case ProgressReply():
+                    on_progress(reply.to_progress())
+                case protocol.MismatchReply():
+                    on_mismatch(reply.to_mismatch())
+                case protocol.ScrubbedReply(run):
+                    return run
+                case _:
+                    raise ControlError(f"volume {self._name}: unexpected answer to scrub: {reply}")
 
     def recover(
         self, order: Order, *, is_dry_run: bool, on_progress: Callable[[Progress], None]

@@ -7,13 +7,14 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
-from twinfs.daemon import toml_text
-from twinfs.daemon.durations import format_interval, parse_interval, parse_time_of_day
+from twinfs.daemon import telling, toml_text
+from twinfs.daemon.durations import format_age, format_interval, parse_age, parse_interval, parse_time_of_day
 from twinfs.daemon.paths import Paths
+from twinfs.daemon.scrub_at import parse_scrub_at
 from twinfs.daemon.timing import Timing
 from twinfs.errors import ConfigError, UnknownVolumeError, UsageError
 from twinfs.fsio.durable import replace_file
@@ -38,7 +39,13 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     exclude: tuple[str, ...] = ()
     delete_excluded: bool = False
     degraded_start: bool = False
+    scrub_at: str | None = None
+    scrub_max_age: str | None = None
     leg_timeout: str | int | float = "20s"
+    log_limit: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    on_event: str | tuple[str, ...] = ()
+    mail_to: str | tuple[str, ...] = ()
+    metrics_file: str | None = None
 
 
 def check_name(name: str) -> str:
@@ -161,10 +168,12 @@ def _explain(message: str) -> str:
 def _to_config(name: str, read: _File) -> VolumeConfig:
     if read.name not in (None, name):
         raise UsageError(f"field 'name' says {read.name!r}, the file's own name {name!r}; make them equal")
-    for field in ("primary", "secondary", "mountpoint"):
+    for field in ("primary", "secondary", "mountpoint", "metrics_file"):
         value = getattr(read, field)
         if value is not None and not os.path.isabs(value):
             raise UsageError(f"field {field!r}: {value!r} is not an absolute path")
+    for place in (read.primary, read.secondary, read.mountpoint):
+        telling.require_outside(read.metrics_file, place)
     return VolumeConfig(
         name=name,
         volume_id=read.volume_id,
@@ -177,7 +186,13 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         exclude=read.exclude,
         delete_excluded=read.delete_excluded,
         degraded_start=read.degraded_start,
+        scrub_at=None if read.scrub_at is None else parse_scrub_at(read.scrub_at),
+        scrub_max_age_seconds=None if read.scrub_max_age is None else parse_age(read.scrub_max_age),
         leg_timeout_seconds=parse_interval(read.leg_timeout),
+        log_limit=read.log_limit,
+        on_event=telling.parse_command(read.on_event),
+        mail_to=telling.parse_addresses(read.mail_to),
+        metrics_file=read.metrics_file,
     )
 
 
@@ -195,6 +210,13 @@ def _to_values(config: VolumeConfig) -> dict[str, toml_text.TomlValue]:
         "exclude": config.exclude or None,
         "delete_excluded": config.delete_excluded or None,
         "degraded_start": config.degraded_start or None,
+        "scrub_at": config.scrub_at,
+        "scrub_max_age": None
+        if config.scrub_max_age_seconds is None
+        else format_age(config.scrub_max_age_seconds),
+        "on_event": config.on_event or None,
+        "mail_to": config.mail_to or None,
+        "metrics_file": config.metrics_file,
     }
     return {key: value for key, value in values.items() if value is not None}
 

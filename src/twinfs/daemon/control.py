@@ -26,7 +26,7 @@ from twinfs.daemon.protocol import (
     SyncRequest,
 )
 from twinfs.errors import TwinfsError
-from twinfs.model import Mode, Order, Progress, Survey, VolumeStatus
+from twinfs.model import ChannelTest, Mismatch, Mode, Order, Progress, ScrubRun, Survey, VolumeStatus
 from twinfs.report.plain_text import readable
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,15 @@ class Service(Protocol):
     async def sync(self, on_progress: Callable[[Progress], None]) -> None: ...
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
+
+    async def scrub(
+        self,
+        request: protocol.ScrubRequest,
+        on_progress: Callable[[Progress], None],
+        on_mismatch: Callable[[Mismatch], Awaitable[None]],
+    ) -> ScrubRun: ...
+
+    async def test_events(self) -> tuple[ChannelTest, ...]: ...
 
     async def refresh(self) -> None:
         """Bring the next `status` up to date on what has to be asked of a disk."""
@@ -75,16 +84,16 @@ class ControlServer:
     async def _talk(self, stream: trio.SocketStream) -> None:
         """One client, one request after another."""
         async with stream:
-            lines = _Lines(stream)
+            lines, send = _Lines(stream), _sender(stream)
             try:
                 while (line := await lines.next()) is not None:
-                    await self._answer(line, _sender(stream))
+                    await self._answer(line, lines, send)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 _log.debug("a control client went away")
             except _LineTooLongError:
                 _log.warning("a control client sent a line of more than %d bytes", protocol.MAX_LINE_BYTES)
 
-    async def _answer(self, line: bytes, send: Callable[[Reply], Awaitable[None]]) -> None:
+    async def _answer(self, line: bytes, lines: _Lines, send: Callable[[Reply], Awaitable[None]]) -> None:
         try:
             request = protocol.decode_request(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -99,6 +108,8 @@ class ControlServer:
             case protocol.WaitRequest():
                 await send(protocol.WaitingReply())
                 await self._service.ending.forward(send)
+            case protocol.ScrubRequest():
+                await self._scrub(request, lines, send)
             case _:
                 await send(await outcome_of(lambda: self._simple(request)))
 
@@ -107,9 +118,37 @@ class ControlServer:
             case protocol.SetModeRequest():
                 await self._service.set_mode(request.mode, request.interval_seconds, request.at)
                 return DoneReply()
+            case protocol.TestEventsRequest():
+                return protocol.TestedReply(await self._service.test_events())
             case _:
                 await self._service.refresh()
                 return protocol.StatusReply.from_status(self._service.status())
+
+    async def _scrub(
+        self, request: protocol.ScrubRequest, lines: _Lines, send: Callable[[Reply], Awaitable[None]]
+    ) -> None:
+        """As long as the client listens: it can be interrupted, and goes on the next time."""
+        feed = ProgressFeed()
+
+        async def on_mismatch(mismatch: Mismatch) -> None:
+            await send(protocol.MismatchReply.from_mismatch(mismatch))
+
+        async def scrub() -> protocol.ScrubbedReply:
+            return protocol.ScrubbedReply(await self._service.scrub(request, feed.publish, on_mismatch))
+
+        async with trio.open_nursery() as nursery:
+
+            async def interrupt() -> None:
+                await lines.wait_for_hangup()
+                nursery.cancel_scope.cancel()
+
+            async def work() -> None:
+                feed.finish(await outcome_of(scrub))
+
+            nursery.start_soon(interrupt)
+            nursery.start_soon(work)
+            await feed.forward(send)
+            nursery.cancel_scope.cancel()
 
     async def _work(self, request: SyncRequest | RecoverRequest, feed: ProgressFeed) -> None:
         async def work() -> DoneReply | RecoveredReply:
@@ -135,8 +174,11 @@ async def outcome_of(operation: Callable[[], Awaitable[_T]]) -> _T | ErrorReply:
 
 
 def _sender(stream: trio.SocketStream) -> Callable[[Reply], Awaitable[None]]:
+    order = trio.Lock()
+
     async def send(reply: Reply) -> None:
-        await stream.send_all(protocol.encode(reply))
+        async with order:
+            await stream.send_all(protocol.encode(reply))
 
     return send
 
@@ -163,3 +205,10 @@ class _Lines:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line
+
+    async def wait_for_hangup(self) -> None:
+        """What comes meanwhile is kept for `next`."""
+        while chunk := await self._stream.receive_some(4096):
+            if len(self._buffer) > protocol.MAX_LINE_BYTES:
+                return
+            self._buffer += chunk

@@ -7,6 +7,8 @@ import re
 from twinfs.errors import UsageError
 
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS_PER_AGE = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_AGE = re.compile(r"(\d+)(h|d|w)")
 _INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
@@ -27,6 +29,20 @@ def parse_interval(value: str | float) -> float:
     if not MIN_INTERVAL_SECONDS <= seconds <= MAX_INTERVAL_SECONDS:
         raise UsageError(f"interval: {value!r} is outside 100ms to 24h")
     return seconds
+
+
+def parse_age(value: str) -> float:
+    """Seconds from "35d", "2w" or "36h". Raises UsageError."""
+    match = _AGE.fullmatch(value.strip())
+    if match is None or int(match[1]) == 0:
+        raise UsageError(f"{value!r} is not an age such as 35d, 5w or 36h")
+    return int(match[1]) * _SECONDS_PER_AGE[match[2]]
+
+
+def format_age(seconds: float) -> str:
+    """What `parse_age` reads back."""
+    unit = "d" if seconds % 86400 == 0 else "h"
+    return f"{int(seconds // _SECONDS_PER_AGE[unit])}{unit}"
 
 
 def format_interval(seconds: float) -> str:

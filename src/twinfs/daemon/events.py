@@ -31,8 +31,11 @@ class EventLog:
         self._max_bytes = max_bytes
 
     def append(self, kind: str, message: str) -> None:
-        """Add one event, in a single write so that a follower never mixes two lines."""
-        event = Event(time=time.time(), volume=self._volume, kind=kind, message=readable(message))
+        """Add one event of now. Raises OSError."""
+        self.add(new_event(self._volume, kind, message))
+
+    def add(self, event: Event) -> None:
+        """Add one event, in a single write so that a follower never mixes two lines. Raises OSError."""
         self._rotate_when_full()
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -85,6 +88,11 @@ class EventLog:
             return os.path.samestat(os.fstat(file.fileno()), os.stat(self._path))
         except FileNotFoundError:
             return False
+
+
+def new_event(volume: str, kind: str, message: str) -> Event:
+    """Of now, its message such that any log can hold it."""
+    return Event(time=time.time(), volume=volume, kind=kind, message=readable(message))
 
 
 def _read_events(path: Path) -> Iterator[Event]:

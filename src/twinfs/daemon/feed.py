@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
 
 import trio
 
-from twinfs.daemon.protocol import DoneReply, ErrorReply, ProgressReply, RecoveredReply, Reply
+from twinfs.daemon.protocol import Outcome, ProgressReply, Reply
 from twinfs.model import Progress
 
 _MIN_SECONDS_BETWEEN = 0.1
-
-Outcome: TypeAlias = DoneReply | RecoveredReply | ErrorReply
 
 
 class ProgressFeed:

@@ -34,6 +34,9 @@ class Paths:
     def events_file(self, name: str) -> Path:
         return self.volume_dir(name) / "events.jsonl"
 
+    def reminders_file(self, name: str) -> Path:
+        return self.volume_dir(name) / "reminders.json"
+
     def socket(self, name: str) -> Path:
         return self.run_dir / f"{name}.sock"
 

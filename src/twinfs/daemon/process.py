@@ -1,10 +1,11 @@
-"""The two ways a process takes a volume: to serve it, or to drain it without a mount."""
+"""The ways a process takes a volume: to serve it, or to drain or scrub it without a mount."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from twinfs.daemon import config, logfile
 from twinfs.daemon.groups import first_cause
 from twinfs.daemon.lock import VolumeLock
 from twinfs.daemon.paths import Paths
+from twinfs.daemon.protocol import ScrubRequest
 from twinfs.daemon.request import MountRequest
-from twinfs.model import Action, Order, Progress, Survey, VolumeConfig
+from twinfs.errors import TwinfsError
+from twinfs.model import Action, Mismatch, Order, Progress, ScrubRun, Survey, VolumeConfig
 
 if TYPE_CHECKING:
     from twinfs.mirror.volume import Volume
@@ -23,17 +26,32 @@ def serve(paths: Paths, request: MountRequest, on_ready: Callable[[], None], *, 
     """Serve the volume until it is unmounted and drained. Raises TwinfsError."""
     import trio
 
+    from twinfs.daemon import scrubbing
     from twinfs.daemon.supervisor import Supervisor
     from twinfs.fuse import session
-    from twinfs.mirror.volume import Volume
 
     name = request.config.name
     with VolumeLock(paths, name):
         logfile.configure(paths.log_file(name), also_to_stderr=is_foreground)
         # The kernel passes every caller's umask with the request; ours must not take bits away as well.
         os.umask(0)
-        volume = Volume.open(request.config, paths.state_dir, degraded=request.is_degraded_ok)
-        trio.run(Supervisor(paths, request, volume, session.serve).run, on_ready)
+        try:
+            volume, scrubs = scrubbing.open_volume(paths, request.config, degraded=request.is_degraded_ok)
+        except TwinfsError as error:
+            _tell_of_refusal(paths, request.config, str(error))
+            raise
+        trio.run(Supervisor(paths, request, volume, session.serve, scrubs).run, on_ready)
+
+
+def _tell_of_refusal(paths: Paths, config: VolumeConfig, reason: str) -> None:
+    """At boot nobody reads what a mount says. An automount tries again and again: people are told hourly."""
+    from twinfs.daemon.herald import Herald
+    from twinfs.daemon.reminders import Reminders
+
+    herald = Herald(paths, config)
+    if Reminders(paths.reminders_file(config.name), herald.tell).is_new("mount_failed"):
+        herald.tell("mount_failed", reason)
+        herald.close()
 
 
 def drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
@@ -76,17 +94,17 @@ async def _recover(
     is_dry_run: bool,
     on_progress: Callable[[Progress], None],
 ) -> str | Survey:
+    from twinfs.daemon import scrubbing
     from twinfs.mirror import offline
-    from twinfs.mirror.volume import Volume
 
     is_promoting = order.action is Action.PROMOTE
     if is_promoting and is_dry_run and (lost := offline.promotion(settings, paths.state_dir)) is not None:
         return lost
-    volume = Volume.open(settings, paths.state_dir, degraded=is_promoting, is_forced=order.is_forced)
+    volume, _ = scrubbing.open_volume(paths, settings, degraded=is_promoting, is_forced=order.is_forced)
     if is_promoting and not volume.core.is_secondary_up:
-        volume.on_event = _recorder(paths, settings.name)
-        volume.tell_notes()
-        await volume.close(is_draining=False)
+        async with _telling(paths, volume):
+            volume.tell_notes()
+            await volume.close(is_draining=False)
         return f"{volume.pair.primary.path} is the primary now, alone"
     result: list[str | Survey] = []
 
@@ -99,16 +117,26 @@ async def _recover(
 
 
 async def _drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
-    from twinfs.mirror.volume import Volume
+    from twinfs.daemon import scrubbing
 
-    volume = Volume.open(settings, paths.state_dir)
+    volume, _ = scrubbing.open_volume(paths, settings)
     await _run(paths, volume, partial(volume.sync, on_progress), on_progress)
 
 
-def _recorder(paths: Paths, name: str) -> Callable[[str, str], None]:
-    from twinfs.daemon.events import EventLog
+@asynccontextmanager
+async def _telling(paths: Paths, volume: Volume) -> AsyncIterator[None]:
+    """Events reach people from here, too: what is run by cron has nobody who watches."""
+    import trio
 
-    return EventLog(paths.events_file(name), name).append
+    from twinfs.daemon.herald import Herald
+
+    herald = Herald(paths, volume.config, lambda: volume.status(pid=None, mountpoint=None))
+    volume.on_event = herald.tell
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(herald.close)
 
 
 async def _run(
@@ -120,19 +148,76 @@ async def _run(
     """Work on an open volume, interruptible, and close it."""
     import trio
 
-    volume.on_event = _recorder(paths, volume.config.name)
     # Not trio's own KeyboardInterrupt: that one may strike between any two lines.
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
+    async with _telling(paths, volume):
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
 
-            async def interrupt() -> None:
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
+                async def interrupt() -> None:
+                    async for _ in signals:
+                        nursery.cancel_scope.cancel()
 
-            nursery.start_soon(interrupt)
-            await nursery.start(volume.run)
-            await work()
-            await volume.close(on_progress)
-            nursery.cancel_scope.cancel()
-            return
+                nursery.start_soon(interrupt)
+                async with trio.open_nursery() as upkeep:
+                    await upkeep.start(volume.run)
+                    await work()
+                    upkeep.cancel_scope.cancel()
+                await volume.close(on_progress)
+                nursery.cancel_scope.cancel()
+                return
     raise KeyboardInterrupt
+
+
+def scrub(
+    paths: Paths,
+    settings: VolumeConfig,
+    request: ScrubRequest,
+    on_progress: Callable[[Progress], None],
+    on_mismatch: Callable[[Mismatch], None],
+) -> ScrubRun:
+    """Scrub an unmounted volume here and now. Raises TwinfsError; KeyboardInterrupt, after which the next
+    scrub goes on from there."""
+    import trio
+
+    with VolumeLock(paths, settings.name):
+        try:
+            return trio.run(_scrub, paths, settings, request, on_progress, on_mismatch)
+        except ExceptionGroup as group:
+            raise first_cause(group) from None
+
+
+async def _scrub(
+    paths: Paths,
+    settings: VolumeConfig,
+    request: ScrubRequest,
+    on_progress: Callable[[Progress], None],
+    on_mismatch: Callable[[Mismatch], None],
+) -> ScrubRun:
+    import trio
+
+    from twinfs.daemon import scrubbing
+
+    async def tell(mismatch: Mismatch) -> None:
+        on_mismatch(mismatch)
+
+    volume, scrubs = scrubbing.open_volume(paths, settings, gives_way=False)
+    run: ScrubRun | None = None
+    async with _telling(paths, volume):
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            try:
+                async with trio.open_nursery() as nursery:
+
+                    async def interrupt() -> None:
+                        async for _ in signals:
+                            nursery.cancel_scope.cancel()
+
+                    nursery.start_soon(interrupt)
+                    await nursery.start(volume.run)
+                    run = await scrubs.run(request, on_progress, tell)
+                    nursery.cancel_scope.cancel()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await volume.close()
+    if run is None:
+        raise KeyboardInterrupt
+    return run

@@ -1,7 +1,8 @@
 """What goes over a volume's control socket: one JSON object a line, in both directions.
 
-A request is answered by any number of `progress` lines (sync, wait) and one last line: `status`,
-`done` or `error`. The connection may then carry the next request.
+A request is answered by any number of `progress` lines (sync, wait, scrub) and `mismatch` lines (scrub),
+and one last line: `status`, `tested`, `scrubbed`, `done` or `error`. The connection may then carry the next
+request.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from typing import TypeAlias
 import msgspec
 
 from twinfs.model import (
+    BadLeg,
+    ChannelTest,
     LegStatus,
+    Mismatch,
+    MismatchKind,
     Mode,
     Order,
     Pending,
     Progress,
+    Role,
+    ScrubRun,
     ScrubSummary,
     Survey,
     VolumeState,
@@ -53,7 +60,29 @@ class WaitRequest(msgspec.Struct, tag="wait", tag_field="type", frozen=True):
     """Wait for the daemon to end: `waiting` at once, progress of the drain after the unmount, then `done`."""
 
 
-Request: TypeAlias = StatusRequest | SyncRequest | SetModeRequest | RecoverRequest | WaitRequest
+class ScrubRequest(msgspec.Struct, tag="scrub", tag_field="type", frozen=True):
+    """Compare both disks; progress and a `mismatch` for each, then `scrubbed`. A client that goes away
+    interrupts it. `max_rate` is bytes a second of each leg, 0 for no limit."""
+
+    plan: str
+    repair: bool = False
+    prefer: Role | None = None
+    max_rate: float = 0.0
+
+
+class TestEventsRequest(msgspec.Struct, tag="test_events", tag_field="type", frozen=True):
+    """Send one event through every channel; answered by `tested` when each has done what it does."""
+
+
+Request: TypeAlias = (
+    StatusRequest
+    | SyncRequest
+    | SetModeRequest
+    | RecoverRequest
+    | WaitRequest
+    | TestEventsRequest
+    | ScrubRequest
+)
 
 
 class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
@@ -101,6 +130,12 @@ class WaitingReply(msgspec.Struct, tag="waiting", tag_field="type", frozen=True)
     """The daemon has noted who waits: an unmount from now on will be reported."""
 
 
+class TestedReply(msgspec.Struct, tag="tested", tag_field="type", frozen=True):
+    """What each channel did with the test event."""
+
+    channels: tuple[ChannelTest, ...]
+
+
 class DoneReply(msgspec.Struct, tag="done", tag_field="type", frozen=True):
     """The request is fulfilled."""
 
@@ -119,7 +154,45 @@ class ErrorReply(msgspec.Struct, tag="error", tag_field="type", frozen=True):
     exit_code: int = 1
 
 
-Reply: TypeAlias = StatusReply | ProgressReply | WaitingReply | DoneReply | RecoveredReply | ErrorReply
+class MismatchReply(msgspec.Struct, tag="mismatch", tag_field="type", frozen=True):
+    """`Mismatch`, field by field."""
+
+    path: str
+    kind: MismatchKind
+    bad_leg: BadLeg
+    repaired: bool
+    detail: str
+
+    def to_mismatch(self) -> Mismatch:
+        return Mismatch(**{field: getattr(self, field) for field in self.__struct_fields__})
+
+    @classmethod
+    def from_mismatch(cls, mismatch: Mismatch) -> MismatchReply:
+        values = {field: getattr(mismatch, field) for field in cls.__struct_fields__}
+        texts = {"path": readable(mismatch.path), "detail": readable(mismatch.detail)}
+        return cls(**(values | texts))
+
+
+class ScrubbedReply(msgspec.Struct, tag="scrubbed", tag_field="type", frozen=True):
+    """The scrub is finished."""
+
+    run: ScrubRun
+
+
+Outcome: TypeAlias = DoneReply | RecoveredReply | ErrorReply | ScrubbedReply
+"""How a long operation ends."""
+
+Reply: TypeAlias = (
+    StatusReply
+    | ProgressReply
+    | WaitingReply
+    | DoneReply
+    | RecoveredReply
+    | ErrorReply
+    | MismatchReply
+    | ScrubbedReply
+    | TestedReply
+)
 
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(Request)

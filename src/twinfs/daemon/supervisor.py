@@ -10,23 +10,35 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from twinfs.daemon import config, mounts
+from twinfs.daemon import config, mounts, rehearsal
 from twinfs.daemon.control import ControlServer, outcome_of
-from twinfs.daemon.events import EventLog
 from twinfs.daemon.feed import ProgressFeed
 from twinfs.daemon.groups import first_cause
+from twinfs.daemon.herald import Herald
 from twinfs.daemon.notify import notify
 from twinfs.daemon.paths import Paths
-from twinfs.daemon.protocol import DoneReply, ErrorReply
+from twinfs.daemon.protocol import DoneReply, ErrorReply, ScrubRequest
+from twinfs.daemon.reminders import Reminders
 from twinfs.daemon.request import MountRequest
-from twinfs.errors import BusyError, ControlError, MountError, TwinfsError
-from twinfs.model import Mode, Order, Progress, Role, Survey, VolumeStatus
+from twinfs.daemon.watch import Watch
+from twinfs.errors import BusyError, ControlError, MountError, ScrubError, TwinfsError
+from twinfs.model import (
+    ChannelTest,
+    Mismatch,
+    Mode,
+    Order,
+    Progress,
+    Role,
+    ScrubRun,
+    Survey,
+    VolumeStatus,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +74,23 @@ class Volume(Protocol):
     async def close(self, on_progress: Callable[[Progress], None] | None = None) -> None: ...
 
 
+class Scrubs(Protocol):
+    """What a supervisor needs of daemon.scrubbing.Scrubs."""
+
+    async def run(
+        self,
+        request: ScrubRequest,
+        on_progress: Callable[[Progress], None],
+        on_mismatch: Callable[[Mismatch], Awaitable[None]],
+    ) -> ScrubRun: ...
+
+    async def work(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def with_last(self, status: VolumeStatus) -> VolumeStatus: ...
+
+
 V = TypeVar("V", bound=Volume)
 _V_contra = TypeVar("_V_contra", bound=Volume, contravariant=True)
 
@@ -84,14 +113,26 @@ class Serve(Protocol[_V_contra]):
 class Supervisor(Generic[V]):
     """Runs one opened volume until it is unmounted and drained."""
 
-    def __init__(self, paths: Paths, request: MountRequest, volume: V, serve: Serve[V]) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        request: MountRequest,
+        volume: V,
+        serve: Serve[V],
+        scrubs: Scrubs | None = None,
+    ) -> None:
         self._paths = paths
         self._name = request.config.name
         self._request = request
         self._volume = volume
         self._serve = serve
-        self._events = EventLog(paths.events_file(self._name), self._name)
+        self._scrubs = scrubs
+        self._herald = Herald(paths, request.config, self.status)
+        reminders = Reminders(paths.reminders_file(self._name), self._herald.tell)
+        self._watch = Watch(request.config, self._fresh_status, self._herald, reminders)
         self._control = ControlServer(paths.socket(self._name), self)
+        # Not trio's common ones: a disk that hangs may have taken all of those.
+        self._own_threads = trio.CapacityLimiter(4)
         self._is_mounted = False
         self._unmounted = trio.Event()
         self._serving = trio.CancelScope()
@@ -101,7 +142,7 @@ class Supervisor(Generic[V]):
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Mount, serve, drain. Raises what kept the volume from it, ControlError if the drain failed."""
-        self._volume.on_event = self._record
+        self._volume.on_event = self._herald.tell
         failure: Exception | None = None
         async with trio.open_nursery() as clients:
             await clients.start(self._control.run)
@@ -111,12 +152,14 @@ class Supervisor(Generic[V]):
             except Exception as error:  # noqa: BLE001  raised again after the drain
                 # Kept until the drain is over: what people wrote comes first.
                 failure = first_cause(error)
-                self._record("error", str(failure))
+                self._herald.tell("error", str(failure))
             if failure is not None or self._serving.cancelled_caught:
                 await self._clear_dead_mount()
             outcome = await self._drain(failure)
             with trio.move_on_after(_FAREWELL_SECONDS):
                 await self.ending.everybody_told()
+            await self._watch.finish()
+            await trio.to_thread.run_sync(self._herald.close, limiter=self._own_threads)
             clients.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -125,17 +168,40 @@ class Supervisor(Generic[V]):
 
     def status(self) -> VolumeStatus:
         mountpoint = self._request.mountpoint if self._is_mounted else None
-        return self._volume.status(pid=os.getpid(), mountpoint=mountpoint)
+        status = self._volume.status(pid=os.getpid(), mountpoint=mountpoint)
+        return status if self._scrubs is None else self._scrubs.with_last(status)
 
     async def sync(self, on_progress: Callable[[Progress], None]) -> None:
         await self._volume.sync(on_progress)
 
+    async def scrub(
+        self,
+        request: ScrubRequest,
+        on_progress: Callable[[Progress], None],
+        on_mismatch: Callable[[Mismatch], Awaitable[None]],
+    ) -> ScrubRun:
+        if self._scrubs is None or not self._is_mounted:
+            raise ScrubError(
+                f"volume {self._name} is being mounted or unmounted; try again when that is done"
+            )
+        return await self._scrubs.run(request, on_progress, on_mismatch)
+
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
         await self._volume.set_mode(mode, interval_seconds, at)
-        self._record("mode_changed", f"mode is {mode} now")
+        self._herald.tell("mode_changed", f"mode is {mode} now")
+
+    async def test_events(self) -> tuple[ChannelTest, ...]:
+        """In a thread: a hook may take its time. With what this daemon was started with."""
+        status, counters = await self._fresh_status(), self._herald.counters()
+        work = partial(rehearsal.rehearse, self._paths, self._request.config, status, counters)
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._own_threads)
 
     async def refresh(self) -> None:
         await self._volume.refresh()
+
+    async def _fresh_status(self) -> VolumeStatus:
+        await self.refresh()
+        return self.status()
 
     async def recover(
         self, order: Order, is_dry_run: bool, on_progress: Callable[[Progress], None]
@@ -149,7 +215,10 @@ class Supervisor(Generic[V]):
             await work.start(self._volume.run)
             await work.start(self._serve_until_unmounted)
             self._is_mounted = True
-            self._record("mounted", f"at {self._request.mountpoint}")
+            if self._scrubs is not None:
+                work.start_soon(self._scrubs.work)
+            work.start_soon(self._watch.run)
+            self._herald.tell("mounted", f"at {self._request.mountpoint}")
             notify("READY=1")
             on_ready()
             await self._unmounted.wait()
@@ -173,10 +242,12 @@ class Supervisor(Generic[V]):
     async def _drain(self, failure: Exception | None) -> DoneReply | ErrorReply:
         """Bring the secondary up to date and let the legs go; tell everybody who waits for it."""
         if self._is_mounted:
-            self._record("unmounted", f"from {self._request.mountpoint}")
+            self._herald.tell("unmounted", f"from {self._request.mountpoint}")
         self._is_mounted = False
         self._is_draining = True
         notify("STOPPING=1")
+        if self._scrubs is not None:
+            await self._scrubs.stop()
         outcome: DoneReply | ErrorReply = ErrorReply(
             f"volume {self._name}: interrupted before everything reached the secondary;"
             f" go on with: twinfs sync {self._name}"
@@ -184,7 +255,7 @@ class Supervisor(Generic[V]):
         with self._draining:
             outcome = await outcome_of(self._close)
         if isinstance(outcome, ErrorReply):
-            self._record("error", outcome.message)
+            self._herald.tell("error", outcome.message)
         elif failure is not None:
             outcome = ErrorReply(f"volume {self._name} ended: {failure}")
         self.ending.finish(outcome)
@@ -220,7 +291,7 @@ class Supervisor(Generic[V]):
                 )
                 return True
             except BusyError as error:
-                self._record("error", f"{error}; unmounting it lazily")
+                self._herald.tell("error", f"{error}; unmounting it lazily")
             except MountError as error:
                 _log.warning("%s", error)
                 break
@@ -232,11 +303,3 @@ class Supervisor(Generic[V]):
             await trio.to_thread.run_sync(mounts.clear_dead, self._request.mountpoint)
         except TwinfsError as error:
             _log.warning("%s", error)
-
-    def _record(self, kind: str, message: str) -> None:
-        """One event. A full state disk must not take the volume down with it."""
-        _log.info("%s: %s", kind, message)
-        try:
-            self._events.append(kind, message)
-        except OSError as error:
-            _log.error("an event could not be written: %s", error)

@@ -71,8 +71,8 @@ class _Directory:
     inode: int
     start: int = 0
     entries: _Entries = field(default_factory=list)
-    is_complete: bool = False
-    """Whether `entries` are all there are: nothing needs to be asked for."""
+    is_last: bool = False
+    """Whether nothing comes after `entries`."""
     seen: _Entries | None = field(default_factory=list)
     """What was listed from the beginning on; None once it is too much, or not in order."""
 
@@ -102,7 +102,8 @@ class ImageOperations(pyfuse3.Operations):
         """After a new reader took over: the kernel asks again for all but the root."""
         self._listings.clear()
         self._image_fd = await trio.to_thread.run_sync(_reopened, self._path, self._image_fd)
-        for name, packed in await self.reader.call("list", pyfuse3.ROOT_INODE, 0, 10_000):
+        top, _ = await self.reader.call("list", pyfuse3.ROOT_INODE, 0, 10_000)
+        for name, packed in top:
             pyfuse3.invalidate_entry_async(pyfuse3.ROOT_INODE, name, ignore_enoent=True)
             await _invalidate(self._shown(packed[0]))
         await _invalidate(pyfuse3.ROOT_INODE)
@@ -191,7 +192,7 @@ class ImageOperations(pyfuse3.Operations):
         number = self._number(inode)
         known = self._listings.get(number)
         if known is not None:
-            return self._opened(_Directory(number, 0, known, is_complete=True))
+            return self._opened(_Directory(number, 0, known, is_last=True))
         return self._opened(_Directory(number))
 
     @answered
@@ -201,24 +202,24 @@ class ImageOperations(pyfuse3.Operations):
         position = start_id
         while True:
             is_at_hand = directory.start <= position < directory.start + len(directory.entries)
-            if not is_at_hand and not directory.is_complete:
+            if not is_at_hand and not (directory.is_last and position >= directory.start):
                 await self._fetch(directory, position)
             following = directory.entries[position - directory.start :]
             for name, packed in following:
                 if not pyfuse3.readdir_reply(token, name, self._entry(packed), position + 1):
                     return
                 position += 1
-            if directory.is_complete or len(directory.entries) < _LIST_COUNT:
+            if directory.is_last:
                 return
 
     async def _fetch(self, directory: _Directory, position: int) -> None:
-        found = await self.reader.call("list", directory.inode, position, _LIST_COUNT)
+        found, directory.is_last = await self.reader.call("list", directory.inode, position, _LIST_COUNT)
         directory.entries, directory.start = found, position
         if directory.seen is None or len(directory.seen) != position or position > MOST_LISTED:
             directory.seen = None
             return
         directory.seen += found
-        if len(found) < _LIST_COUNT:
+        if directory.is_last:
             self._listings.put(directory.inode, directory.seen)
 
     @answered

@@ -13,6 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pyfuse3
@@ -30,6 +31,7 @@ from twinfs.fuse.convert import (
     wanted_of,
 )
 from twinfs.fuse.directories import Directory
+from twinfs.mirror.core import Mended
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.volume import Volume
 
@@ -87,11 +89,26 @@ class Operations(pyfuse3.Operations):
         self._directories: dict[int, Directory] = {}
         self._last_directory = 0
         volume.content.on_mode_changed = self._invalidate_attributes
+        volume.core.on_primary_mended = self._invalidate_mended
         volume.roles.on_moved = self._invalidate_everything
 
     @staticmethod
     def _invalidate_attributes(node: Node) -> None:
         pyfuse3.invalidate_inode(pyfuse3.InodeT(node.ident), attr_only=True)
+
+    @staticmethod
+    def _invalidate_mended(mended: Sequence[Mended]) -> None:
+        """In a thread: the kernel may first have to end what it is doing there."""
+        for each in mended:
+            parent = pyfuse3.InodeT(each.parent)
+            for call in (
+                partial(pyfuse3.invalidate_inode, pyfuse3.InodeT(each.ident)),
+                partial(pyfuse3.invalidate_entry, parent, pyfuse3.FileNameT(each.name)),
+                partial(pyfuse3.invalidate_inode, parent, attr_only=True),
+            ):
+                # What the kernel does not remember needs no forgetting.
+                with contextlib.suppress(FileNotFoundError):
+                    call()
 
     @staticmethod
     def _invalidate_everything(idents: Sequence[int], names: Sequence[tuple[int, bytes]]) -> None:

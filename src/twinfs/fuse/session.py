@@ -13,9 +13,14 @@ import trio
 from twinfs.errors import MountError
 from twinfs.fuse import handshake
 from twinfs.fuse.operations import Operations
+from twinfs.fuse.routing import Routing
+from twinfs.fuse.virtual import NamedDirectory, Snapshots
+from twinfs.fuse.virtual_operations import VirtualOperations
 from twinfs.mirror.volume import Volume
+from twinfs.report import json_lines
 
-_MAX_TASKS: Final = 64
+_MAX_TASKS: Final = 1024
+"""Requests at a time. Those that wait for a leg that hangs must not keep the others out."""
 
 
 async def serve(
@@ -34,7 +39,9 @@ async def serve(
     mount_options = [f"fsname={escape(fsname)}", "subtype=twinfs", "default_permissions", *options]
     if allow_other:
         mount_options.append("allow_other")
-    await serve_operations(Operations(volume), mountpoint, mount_options, task_status=task_status)
+    virtual = VirtualOperations(_own_directory(volume, mountpoint))
+    operations = Routing(Operations(volume), virtual)
+    await serve_operations(operations, mountpoint, mount_options, task_status=task_status)
 
 
 async def serve_operations(
@@ -62,6 +69,17 @@ async def serve_operations(
         ours.close()
         pyfuse3.close(unmount=False)
         os.close(device)
+
+
+def _own_directory(volume: Volume, mountpoint: str) -> NamedDirectory:
+    """The volume's `.twinfs/`, which has what each subtree's provider gives."""
+
+    async def status() -> bytes:
+        await volume.refresh()
+        now = volume.status(pid=os.getpid(), mountpoint=mountpoint)
+        return json_lines.line(json_lines.status_dict(now)).encode() + b"\n"
+
+    return NamedDirectory({b"status": Snapshots(status)})
 
 
 async def _run(nursery: trio.Nursery) -> None:

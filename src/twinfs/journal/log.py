@@ -1,8 +1,10 @@
 """The intent log's file: numbered records, appended, each with its length and checksum.
 
 A record is one write(2), so after a kill the file ends with a whole record or a torn one that is
-dropped; what it announced has then not been done. It is not fsynced for every record: a power cut
-is known by the boot id in the header, and answered by comparing (see mirror/volume.py).
+dropped; what it announced has then not been done. The file begins with how far it reached when the last
+record had been written: one that was cut off later, between two records too, is known by that. It is not
+fsynced for every record: a power cut is known by the legs' labels, and answered by comparing (see
+mirror/recovery.py).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,16 +25,25 @@ import msgspec
 
 from twinfs.errors import StateError
 from twinfs.fsio.identity import boot_id
-from twinfs.journal.records import Closed, Compare, Header, Record
+from twinfs.journal.records import Abort, Closed, Compare, Header, Record
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+_MAGIC: Final = b"twinfs\x00\x02"
+_START: Final = struct.Struct("<8sQ")
+"""What the file begins with: the magic, and up to where it has been written."""
+_REACH_AT: Final = len(_MAGIC)
+_ROOM_BYTES: Final = 64 * 1024
 _FRAME: Final = struct.Struct("<II")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[int, Record]).decode
 
 
+class LogError(OSError):
+    """The state store refuses: neither leg is to blame, and no change may begin."""
+
+
 class IntentLog:
-    """Appends records; `reset` forgets them once nothing is pending."""
+    """Appends records; `reset` forgets them once nothing is pending. LogError when it cannot be written."""
 
     def __init__(self, directory: Path, volume_id: str, excludes: str = "", session: str = "") -> None:
         """`session` is that of the legs' labels, see `Header`."""
@@ -40,10 +51,19 @@ class IntentLog:
         self._volume_id = volume_id
         self._excludes = excludes
         self.session = session
+        self.follows = ""
         self.is_renumbered = False
+        self.is_failing = False
+        """Whether the last thing that was to be written could not be."""
         self._fd = -1
+        self._start_fd = -1
+        self._size_bytes = 0
         self._last_number = 0
         self._owed: deque[tuple[int, Record]] = deque()
+        self.on_record: Callable[[int, Record], None] = lambda number, record: None
+        """Told of every record, with the log's lock held, by whichever thread wrote it."""
+        self.before_forgetting: Callable[[], None] = lambda: None
+        """Called before the log begins anew: what was recorded is then told by nobody else."""
         # The secondary's thread appends too.
         self._lock = threading.Lock()
 
@@ -56,28 +76,40 @@ class IntentLog:
         None says that this is now.
         """
         records = list(records)
-        with self._lock:
+        self.before_forgetting()
+        with self._lock, self._blamed():
             self._start(records, since_ns or time.time_ns(), is_durable=True)
             self._last_number = max(last_number, self._last_number)
 
     def _start(self, records: Iterable[tuple[int, Record]], since_ns: int, *, is_durable: bool) -> None:
         temporary = self._path.with_suffix(".new")
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        start_fd = -1
         try:
-            self._write_whole(fd, _frame(0, self._header(since_ns)))
-            for number, record in records:
-                self._write_whole(fd, _frame(number, record))
+            frames = [_frame(0, self._header(since_ns)), *(_frame(*record) for record in records)]
+            size_bytes = _START.size + sum(map(len, frames))
+            for data in (_START.pack(_MAGIC, size_bytes), *frames):
+                self._write_whole(fd, data)
             if is_durable:
                 os.fsync(fd)
+            # Appending goes with O_APPEND, which pwrite(2) obeys, too: the start needs another descriptor.
+            start_fd = os.open(temporary, os.O_WRONLY | os.O_CLOEXEC)
             os.rename(temporary, self._path)
         except BaseException:
             os.close(fd)
+            if start_fd >= 0:
+                os.close(start_fd)
             raise
         if is_durable:
             _fsync_directory(self._path.parent)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = fd
+        self._close()
+        self._fd, self._start_fd, self._size_bytes = fd, start_fd, size_bytes
+
+    def _close(self) -> None:
+        for fd in (self._fd, self._start_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._start_fd = -1
 
     def _write_whole(self, fd: int, frame: bytes) -> None:
         if os.write(fd, frame) != len(frame):
@@ -92,6 +124,7 @@ class IntentLog:
             self._excludes,
             self.session,
             self.is_renumbered,
+            self.follows,
         )
 
     def next_number(self) -> int:
@@ -105,11 +138,11 @@ class IntentLog:
 
     @property
     def size_bytes(self) -> int:
-        return os.fstat(self._fd).st_size
+        return self._size_bytes
 
     def append(self, number: int, record: Record) -> None:
-        """Write one record. A full state disk raises OSError, before anything on a leg has changed."""
-        with self._lock:
+        """Write one record. A full state disk raises LogError, before anything on a leg has changed."""
+        with self._lock, self._blamed():
             self._pay()
             self._write(number, record)
 
@@ -119,8 +152,30 @@ class IntentLog:
         with self._lock:
             self._owed.append((number, record))
             # No room: it stays owed.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), self._blamed():
                 self._pay()
+
+    @contextlib.contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """An error of the state store is known as one: errnos alone look like a leg's."""
+        try:
+            yield
+        except OSError as error:
+            self.is_failing = True
+            raise LogError(error.errno, error.strerror, str(self._path)) from error
+        self.is_failing = False
+
+    def try_again(self) -> None:
+        """Find room for many records, and write one that says nothing: nobody may have anything to write
+        while changes are refused."""
+        probe = self._path.with_suffix(".probe")
+        with self._lock, self._blamed():
+            try:
+                probe.write_bytes(bytes(_ROOM_BYTES))
+            finally:
+                probe.unlink(missing_ok=True)
+            self._pay()
+            self._write(0, Abort())
 
     def _pay(self) -> None:
         while self._owed:
@@ -133,6 +188,11 @@ class IntentLog:
         if written != len(frame):
             os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
+        self._size_bytes += written
+        # Without it a cut that comes later would not be noticed; the record itself stands.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._start_fd, self._size_bytes.to_bytes(8, "little"), _REACH_AT)
+        self.on_record(number, record)
 
     def reset(self) -> None:
         """Forget everything; only while nothing is pending and both legs are durable.
@@ -140,7 +200,8 @@ class IntentLog:
         By a rename, so that a kill leaves the old log or the new. Not fsynced: what a power cut can do
         here costs a comparison.
         """
-        with self._lock:
+        self.before_forgetting()
+        with self._lock, self._blamed():
             self._start((), time.time_ns(), is_durable=False)
 
     def fsync(self) -> None:
@@ -150,8 +211,7 @@ class IntentLog:
         """`is_clean` promises that nothing is pending and both legs are durable."""
         if is_clean:
             self.start([(self._last_number, Closed())], self._last_number)
-        os.close(self._fd)
-        self._fd = -1
+        self._close()
 
 
 def _frame(number: int, record: Record) -> bytes:
@@ -193,8 +253,14 @@ class LogFile:
         self.header: Header | None = None
 
     def __iter__(self) -> Iterator[tuple[int, Record]]:
-        position = 0
+        if len(self._data) < _START.size:
+            return
+        magic, reach_bytes = _START.unpack_from(self._data)
+        if magic != _MAGIC:
+            return
+        before = position = _START.size
         while (frame := self._frame_at(position)) is not None:
+            before = position
             position, number, record = frame
             if isinstance(record, Header):
                 if (record.volume_id, record.version) != (self._volume_id, FORMAT_VERSION):
@@ -202,7 +268,9 @@ class LogFile:
                 self.header = record
             else:
                 yield number, record
-        self.is_whole = self.header is not None and self._is_torn_at(position)
+        # A kill may have come between the last record and the word that it is there.
+        is_complete = reach_bytes in (position, before) and self._is_torn_at(position)
+        self.is_whole = self.header is not None and is_complete
 
     def _is_torn_at(self, position: int) -> bool:
         """Whether the rest is a record that a kill cut short, rather than damage: it reaches beyond the

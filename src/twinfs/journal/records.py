@@ -106,7 +106,8 @@ class Header(msgspec.Struct, array_like=True, tag=12, frozen=True):
     epoch) is when both legs were last known durable and equal but for what the log says; `excludes`
     is what was left out of the mirror. `session` is in the primary's label, too: another one there says
     that the legs were used since with another log. `is_renumbered`: the legs changed their roles in
-    this session, and inode numbers are not those of the primary's file system.
+    this session, and inode numbers are not those of the primary's file system. `follows` is the session
+    before: of a kill between the log's beginning and the label's, the label still says that.
     """
 
     version: int
@@ -116,6 +117,7 @@ class Header(msgspec.Struct, array_like=True, tag=12, frozen=True):
     excludes: str
     session: str = ""
     is_renumbered: bool = False
+    follows: str = ""
 
 
 class Closed(msgspec.Struct, array_like=True, tag=13, frozen=True):

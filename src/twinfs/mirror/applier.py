@@ -85,6 +85,17 @@ class Applier:
     def apply(self, number: int, change: NameChange) -> tuple[bytes, ...]:
         """Do it; returns the paths to compare when that did not work, except for a failing leg."""
         try:
+            return self.attempt(number, change)
+        except OSError as error:
+            if is_leg_failure(error):
+                raise
+            if error.errno not in UNEXPECTED:
+                self.troubles.append((change.path, error))
+            return (change.source, change.path) if isinstance(change, Rename) else (change.path,)
+
+    def attempt(self, number: int, change: NameChange) -> tuple[bytes, ...]:
+        """The same, with every error raised."""
+        try:
             match change:
                 case Rename(is_exchange=True):
                     self._exchange(number, change)
@@ -98,12 +109,6 @@ class Applier:
                     return self._rename(change)
                 case Exclude():
                     self._exclude(change)
-        except OSError as error:
-            if is_leg_failure(error):
-                raise
-            if error.errno not in UNEXPECTED:
-                self.troubles.append((change.path, error))
-            return (change.source, change.path) if isinstance(change, Rename) else (change.path,)
         finally:
             self.touched.update(dict.fromkeys(touched_by(change)))
         return ()
@@ -241,8 +246,20 @@ class Applier:
         finally:
             os.close(fd)
 
-    def copy_times(self, primary_fd: int, path: bytes) -> None:
-        """Only atime and mtime; an object that either leg lacks is left to what is still pending."""
+    def copy_times(self, primary_fd: int, path: bytes) -> OSError | None:
+        """Only atime and mtime; an object that either leg lacks is left to what is still pending.
+
+        Returns why the secondary refused, if it did; raises when it fails.
+        """
+        try:
+            self._copy_times(primary_fd, path)
+        except OSError as error:
+            if is_leg_failure(error):
+                raise
+            return error
+        return None
+
+    def _copy_times(self, primary_fd: int, path: bytes) -> None:
         try:
             dir_fd, name = self.locate(path)
             present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)

@@ -29,7 +29,9 @@ _T = TypeVar("_T")
 class Attachment:
     """`lane` is for names, in order; `data` for writes to open files; `call` for what may take long."""
 
-    def __init__(self, root_fd: int, log: IntentLog) -> None:
+    def __init__(self, root_fd: int, device: int, log: IntentLog) -> None:
+        """`device` is the file system's st_dev: asking for it later could hang."""
+        self.device = device
         self.applier = Applier(root_fd, log)
         self.lane = Lane("secondary")
         self.data = Lane("secondary-data")

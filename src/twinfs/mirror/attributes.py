@@ -63,6 +63,8 @@ class Attributes:
         is_times = wanted.atime_ns is not None or wanted.mtime_ns is not None
         if wanted.mode is None and not is_owner and not is_times:
             return self.stat(node)
+        if is_times:
+            await self._core.let_writes_land(node)
         if node.is_removed and node.file is None and not node.is_directory:
             # The kernel flushes the times of what it is about to forget.
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from twinfs.fsio.syscalls import open_beneath
@@ -122,31 +123,37 @@ class Comparer:
         found = Findings()
         for name in secondary.keys() - primary.keys():
             if path or name != _LOST_AND_FOUND:
-                self._extra(path, name, secondary[name])
+                child = path + b"/" + name if path else name
+                self._try(child, found, partial(self._extra, path, name, child, secondary[name]))
         for name, status in primary.items():
             child = path + b"/" + name if path else name
             if child == _LOST_AND_FOUND:
                 if name in secondary:
-                    self._metadata(child)
+                    self._try(child, found, partial(self._metadata, child))
                 continue
             if self._excludes.matches(child, is_directory=stat.S_ISDIR(status.st_mode)):
                 if name in secondary:
-                    self._excluded(child, secondary[name])
+                    self._try(child, found, partial(self._excluded, child, secondary[name]))
                 continue
             found.files += 1
-            try:
-                self._entry(child, status, secondary.get(name), trust, found)
-            except OSError as error:
-                if is_leg_failure(error):
-                    raise
-                # Gone from the primary since it was listed: the change that took it is in the log.
-                if error.errno not in UNEXPECTED:
-                    found.troubles.append((child, error))
-        self._metadata(path)
+            work = partial(self._entry, child, status, secondary.get(name), trust, found)
+            self._try(child, found, work)
+        self._try(path, found, partial(self._metadata, path))
         return found
 
-    def _extra(self, path: bytes, name: bytes, status: os.stat_result) -> None:
-        child = path + b"/" + name if path else name
+    @staticmethod
+    def _try(path: bytes, found: Findings, work: Callable[[], None]) -> None:
+        """What one object is refused is its own trouble; only a failing leg ends the comparison."""
+        try:
+            work()
+        except OSError as error:
+            if is_leg_failure(error):
+                raise
+            # Gone from the primary since it was listed: the change that took it is in the log.
+            if error.errno not in UNEXPECTED:
+                found.troubles.append((path, error))
+
+    def _extra(self, path: bytes, name: bytes, child: bytes, status: os.stat_result) -> None:
         if self._excludes.matches(child, is_directory=stat.S_ISDIR(status.st_mode)):
             self._excluded(child, status)
         else:
@@ -173,7 +180,7 @@ class Comparer:
             self.quarantine.take(dir_fd, name, path)
             self._applier.forget(path)
             present = None
-        if present is not None and present.st_nlink > 1 and self._is_other_content(wanted, present, trust):
+        if present is not None and present.st_nlink > 1 and self._is_other_content(wanted, present):
             # Its other names keep the content, which writing in place would change for them, too.
             self._unlink(path)
             present = None
@@ -211,7 +218,8 @@ class Comparer:
         if wanted.st_nlink == 1:
             return False
         first = self._first_names.get(key)
-        if first is None and present is None and not self._is_whole:
+        is_other_file = present is None or present.st_nlink != wanted.st_nlink
+        if first is None and is_other_file and not self._is_whole:
             # Its other names may be outside of what is compared: only a look at everything tells.
             self.has_unknown_links = True
             return True
@@ -224,7 +232,7 @@ class Comparer:
             self._unlink(path)
             present = None
         if present is None:
-            self._applier.apply(0, Link(first.path, path))
+            self._applier.attempt(0, Link(first.path, path))
         return True
 
     def _unlink(self, path: bytes) -> None:
@@ -233,12 +241,16 @@ class Comparer:
 
     def _make(self, path: bytes, wanted: os.stat_result) -> None:
         target = self._read_target(path) if stat.S_ISLNK(wanted.st_mode) else b""
-        self._applier.apply(
-            0, Create(path, wanted.st_mode, wanted.st_uid, wanted.st_gid, wanted.st_rdev, target)
-        )
+        create = Create(path, wanted.st_mode, wanted.st_uid, wanted.st_gid, wanted.st_rdev, target)
+        try:
+            self._applier.attempt(0, create)
+        except OSError as error:
+            if error.errno not in UNEXPECTED:
+                raise  # asked for again at once it would be refused again, without an end
 
-    def _is_other_content(self, wanted: os.stat_result, present: os.stat_result, trust: Trust) -> bool:
-        return stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, trust)
+    def _is_other_content(self, wanted: os.stat_result, present: os.stat_result) -> bool:
+        """Seen to be another file, not only distrusted: that one is read first, and written in place."""
+        return stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, Trust())
 
     def _differs(self, wanted: os.stat_result, present: os.stat_result | None, trust: Trust) -> bool:
         if present is None or wanted.st_size != present.st_size or wanted.st_mtime_ns != present.st_mtime_ns:

@@ -16,7 +16,7 @@ from twinfs.fsio.copy import read_whole
 from twinfs.fsio.metadata import child_path, fd_path
 from twinfs.journal.ranges import Ranges
 from twinfs.mirror.core import Core
-from twinfs.mirror.failures import PRIMARY_FAILURES
+from twinfs.mirror.failures import PRIMARY_FAILURES, is_leg_failure
 from twinfs.mirror.lane import Lane
 from twinfs.mirror.mend import Mender
 from twinfs.mirror.nodes import Node
@@ -306,7 +306,10 @@ class Content:
             fd = await attachment.lane.run(find)
             await attachment.call(partial(_flush_and_close, os.fsync, fd))
         except OSError as error:
-            core.secondary_failed(error)
+            if is_leg_failure(error):
+                core.secondary_failed(error)
+            else:
+                core.compare_later(path)  # not made there for want of room, perhaps
 
     def open_anew(self) -> list[int]:
         """The primary is another leg now: open there what is open. What is not there any more is lost to

@@ -11,6 +11,7 @@ half new, and their mark in the intent log is still set, so they are copied agai
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -112,7 +113,7 @@ class Copy:
         shares_content = present.st_nlink > 1
         is_hard_linked = os.fstat(self._source_fd).st_nlink > 1
         if not (shares_content and is_hard_linked) and self._can_replace(present):
-            self._fd = self._make_temporary(applier.root_fd, dir_fd, name)
+            self._make_temporary(applier.root_fd, dir_fd, name)
         else:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
             self._fd = os.open(name, flags, dir_fd=dir_fd)
@@ -123,22 +124,22 @@ class Copy:
             return True
         return 0 < present.st_size <= REPLACE_BYTES and self.size <= REPLACE_BYTES
 
-    def _make_temporary(self, root_fd: int, dir_fd: int, name: bytes) -> int:
-        self._temporary = TEMPORARY + b"/%x" % self._ident
+    def _make_temporary(self, root_fd: int, dir_fd: int, name: bytes) -> None:
+        temporary = TEMPORARY + b"/%x" % self._ident
         self._replaces = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self._temporary, flags, 0o600, dir_fd=root_fd)
+        self._fd = os.open(temporary, flags, 0o600, dir_fd=root_fd)
+        self._temporary = temporary
         if self.bytes_to_copy < self.size:
             old_fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
             try:
-                clone_file(fd, old_fd)
+                clone_file(self._fd, old_fd)
             except OSError:
                 # No reflinks here: the whole file is copied, which is always right.
                 self.ranges = Ranges()
                 self.ranges.add(0, Ranges.OPEN_END)
             finally:
                 os.close(old_fd)
-        return fd
 
     def transfer(self, on_bytes: Callable[[int], None] | None = None) -> None:
         """Move the bytes."""
@@ -209,5 +210,7 @@ class Copy:
                 os.close(fd)
         self._source_fd = self._fd = self._old_fd = -1
         if self._temporary:
-            os.unlink(self._temporary, dir_fd=applier.root_fd)
+            # What stays goes with the next start; a leg that fails says so to whoever works on it.
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=applier.root_fd)
             self._temporary = b""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -18,7 +19,7 @@ import msgspec
 import trio
 
 from twinfs.fsio.syscalls import syncfs
-from twinfs.journal.log import IntentLog
+from twinfs.journal.log import IntentLog, LogError
 from twinfs.journal.ranges import Ranges, rounded
 from twinfs.journal.records import (
     WHOLE_FILE,
@@ -51,6 +52,17 @@ CLOCK_SLACK_NS: Final = 5_000_000_000
 _COMPARED_SINGLY: Final = 256
 _MOST_UNPROVEN: Final = 100_000
 
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A name of the primary behind which a scrub put another object, or other metadata, than the kernel
+    knows. `ident` is the number of what stood there, 0 where nobody knew it."""
+
+    parent: int
+    name: bytes
+    ident: int
+
+
 NodeChange = Callable[[], int]
 """Does a change on the primary, returns the node number of the object it was about."""
 
@@ -66,12 +78,16 @@ class Core:
         self.excludes = excludes
         self.mode = mode
         self.nodes = NodeTable(primary_fd)
-        self.attachment = Attachment(secondary_fd, log)
+        self.attachment = Attachment(
+            secondary_fd, 0 if secondary_fd < 0 else os.fstat(secondary_fd).st_dev, log
+        )
         self.given_up: list[Attachment] = []
         """Attachments of a disk that did not answer; calls there may still come back."""
         self.pending: deque[Change] = deque()
         self.compares: dict[int, Compare] = {}
         self.comparing = 0
+        self.on_moved: Callable[[bytes], None] = lambda path: None
+        """Told by the lane of what was renamed to below the path that is being compared."""
         self.stale: dict[int, Node] = {}
         self.copying: set[int] = set()
         self.names_number = 0
@@ -81,9 +97,12 @@ class Core:
         self.holds: dict[int, trio.Event] = {}
         self.is_secondary_up = True
         self.wake: Callable[[], None] = lambda: None
+        self.is_counting = True
+        """False while the secondary is away and everything will be compared: then no change is noted."""
         self._asked: set[int] = set()
         self._unproven: dict[bytes, None] = {}
         self.on_secondary_error: Callable[[OSError], None] = lambda error: None
+        self.on_primary_mended: Callable[[Sequence[Mended]], None] = lambda mended: None
 
     @property
     def applier(self) -> Applier:
@@ -128,6 +147,9 @@ class Core:
         return self._is_naming
 
     def _announce(self, number: int, names: NameChange, act: NodeChange) -> int:
+        if not self.is_counting:
+            act()
+            return number
         self.log.append(number, names)
         self.is_durable = False
         try:
@@ -202,14 +224,25 @@ class Core:
     def _follow(self, number: int, names: NameChange, unexpected: tuple[bytes, ...]) -> None:
         if isinstance(names, Rename):
             self._compares_follow(number, names)
-            if self.compares:
-                # A comparison on its way may have passed the new place and not yet reached the old one.
-                unexpected += (names.source, names.path) if names.is_exchange else (names.path,)
+            unexpected += self._moved_uncompared(names)
         if unexpected and any(isinstance(later.names, Rename) for later in list(self.pending)[1:]):
             # These are names of the past: on the primary they may be others' by now.
             unexpected = (b"",)
         for path in unexpected:
             self.compare_later(path)
+
+    def _moved_uncompared(self, change: Rename) -> tuple[bytes, ...]:
+        """Where a comparison on its way may have passed the new place and not yet reached the old one: told
+        to that comparison, or handed back for another one."""
+        running = self.compares.get(self.comparing)
+        others = [record for number, record in list(self.compares.items()) if number != self.comparing]
+        uncovered: tuple[bytes, ...] = ()
+        for path in (change.source, change.path) if change.is_exchange else (change.path,):
+            if running is not None and _is_below(path, running.path):
+                self.on_moved(path)
+            elif (running or others) and not any(_is_below(path, record.path) for record in others):
+                uncovered += (path,)
+        return uncovered
 
     def _compares_follow(self, number: int, change: Rename) -> None:
         for known, record in list(self.compares.items()):
@@ -261,10 +294,20 @@ class Core:
         if len(self._unproven) > _MOST_UNPROVEN:
             self._unproven = {b"": None}
 
+    def forget_single_changes(self) -> None:
+        """Too many wait for a secondary that is away: one "compare everything" takes their place, and what
+        changes until it is back is found by that, too. `core.log` is to be begun anew."""
+        self.compare_later(b"", self.distrusted_since_ns)
+        self.is_counting = False
+        self.pending.clear()
+        self.applier.swapping.clear()
+        for node in list(self.stale.values()):
+            self.unmark(node)
+
     def secondary_failed(self, error: OSError) -> None:
         """Go on without it. Nothing is lost: what it did not do stays in the log, what it may not have
         kept is put there again, and everybody who waits for it is answered."""
-        if not self.is_secondary_up:
+        if not self.is_secondary_up or isinstance(error, LogError):
             return
         self.is_secondary_up = False
         self._give_up_attachment()
@@ -294,12 +337,14 @@ class Core:
         """From the start: nobody waits for it, and nothing was written to it."""
         self.is_secondary_up = False
 
-    def attach(self, root_fd: int) -> None:
+    def attach(self, root_fd: int, device: int) -> None:
         """The secondary is back, perhaps as another mount; all that was given up has come back."""
         absent = self.attachment
-        self.attachment = Attachment(root_fd, self.log)
+        self.attachment = Attachment(root_fd, device, self.log)
         self.applier.take_over(absent.applier)
         absent.end()
+        # Before the comparison begins: what changes while it runs has to be known.
+        self.is_counting = True
         self.is_secondary_up = True
 
     def close_on_secondary(self, file: OpenFile) -> None:
@@ -318,7 +363,7 @@ class Core:
                 node.stale.is_behind = True
         old.give_up(fds)
         self.given_up.append(old)
-        self.attachment = Attachment(-1, self.log)
+        self.attachment = Attachment(-1, 0, self.log)
         self.applier.take_over(old.applier)
 
     def stand_on(self, root_fd: int, compares: dict[int, Compare]) -> None:
@@ -326,7 +371,7 @@ class Core:
         anew with `compares`."""
         self._give_up_attachment()
         self.attachment.end()
-        self.attachment = Attachment(-1, self.log)
+        self.attachment = Attachment(-1, 0, self.log)
         self.is_secondary_up = False
         self.pending.clear()
         self._unproven = {}
@@ -348,6 +393,8 @@ class Core:
 
         `is_done`: the primary has changed already, so a full log must not stop it.
         """
+        if not self.is_counting:
+            return None
         if not node.is_named:
             if not node.is_removed:
                 # It lives on under a name that is not known here; only looking at everything finds it.
@@ -455,6 +502,22 @@ class Core:
         """Whether a status is the node's: a path may lead to another object by the time it is opened."""
         return lambda status: self.nodes.ident_of(status) == node.ident
 
+    async def let_writes_land(self, node: Node) -> None:
+        """Until the next await, no write to the node is on its way: those there are have landed, new ones
+        wait. A write puts the mtime back to what it was before, which must not undo what is set meanwhile."""
+        while (hold := self.holds.get(node.ident)) is not None:
+            await hold.wait()
+        if not _is_in_flight(node):
+            return
+        landed = self.holds[node.ident] = trio.Event()
+        try:
+            while _is_in_flight(node):  # noqa: ASYNC110 - rare, and milliseconds
+                await trio.sleep(0.001)
+        finally:
+            if self.holds.get(node.ident) is landed:
+                del self.holds[node.ident]
+            landed.set()
+
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
         await self.wait_for_comparison()
@@ -537,6 +600,10 @@ class Core:
             or self.applier.touched_after[1]
             or self.copying
         )
+
+
+def _is_in_flight(node: Node) -> bool:
+    return node.stale is not None and node.stale.in_flight > 0
 
 
 def _is_below(path: bytes, directory: bytes) -> bool:

@@ -19,7 +19,7 @@ from twinfs.journal.records import Cleared, Touched, parent_of
 from twinfs.mirror.chunk import CHUNK_BYTES, CHUNK_OBJECTS, ChunkCopier
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
-from twinfs.mirror.failures import is_leg_failure
+from twinfs.mirror.failures import is_full, is_leg_failure
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.progress import Meter, OnProgress
 from twinfs.mirror.rebuild import Rebuild, Rebuilt
@@ -81,8 +81,8 @@ class Drainer:
         await self._copy_stale(meter)
         self._troubles += core.applier.troubles
         core.applier.troubles.clear()
+        await self._settle(is_forced=True)
         await self._tell()
-        await self.settle(is_forced=True)
 
     async def _copy_stale(self, meter: Meter) -> None:
         meter.step = "copying"
@@ -210,7 +210,7 @@ class Drainer:
 
     async def _missing_room(self, error: BaseException) -> str:
         """How much more a full secondary needs for what is pending now; nothing where that is not known."""
-        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not isinstance(error, OSError) or not is_full(error):
             return ""
         wanted = pending_of(self._core).bytes
         if error.errno == errno.ENOSPC:
@@ -221,11 +221,18 @@ class Drainer:
 
     # Times, durability, clearing
 
-    async def settle(self, *, is_forced: bool = False) -> None:
+    async def settle(self) -> None:
+        """Between drains: what has been left alone since the last look is cleared."""
+        self._troubles = []
+        await self._settle(is_forced=False)
+        await self._tell()
+
+    async def _settle(self, *, is_forced: bool) -> None:
         """Clear what both legs have; at rest, make both durable and forget the log.
 
         Not where comparisons are pending: equal times would make files look equal that were never
-        compared. What is changed again meanwhile stays for the next time.
+        compared. What is changed again meanwhile stays for the next time, as does what the secondary
+        refuses.
         """
         core = self._core
         if core.pending or not core.is_secondary_up:
@@ -244,20 +251,30 @@ class Drainer:
         ]
         paths = [path for _, _, path in marks] + touched
 
-        def copy_times() -> None:
-            for path in paths:
-                core.applier.copy_times(core.primary_fd, path)
-
-        if paths:
-            await core.lane.run(copy_times)
+        refused = await self._copy_times(paths)
         for node, mark, path in marks:
-            if _is_done(node, mark, is_forced=False):
+            if path not in refused and _is_done(node, mark, is_forced=False):
                 core.on_secondary_now(path)
                 core.clear(node)
         if core.names_number == names:
             for path in touched:
-                core.applier.touched.pop(path, None)
+                if path not in refused:
+                    core.applier.touched.pop(path, None)
         await self._rest()
+
+    async def _copy_times(self, paths: list[bytes]) -> set[bytes]:
+        """Returns the paths whose times the secondary refuses."""
+        applier, primary_fd = self._core.applier, self._core.primary_fd
+        if not paths:
+            return set()
+
+        def work() -> list[Trouble]:
+            tried = [(path, applier.copy_times(primary_fd, path)) for path in paths]
+            return [(path, error) for path, error in tried if error is not None]
+
+        troubles = await self._core.lane.run(work)
+        self._troubles += troubles
+        return {path for path, _ in troubles}
 
     async def make_durable(self) -> None:
         """Both legs, whatever is going on."""

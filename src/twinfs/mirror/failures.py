@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from twinfs.journal.log import LogError
+
 LEG_FAILURES: Final = frozenset(
     (
         errno.EIO,
@@ -35,4 +37,9 @@ UNEXPECTED: Final = frozenset(
 
 
 def is_leg_failure(error: OSError) -> bool:
-    return error.errno in LEG_FAILURES
+    return error.errno in LEG_FAILURES and not isinstance(error, LogError)
+
+
+def is_full(error: OSError) -> bool:
+    """No room, for everybody or for one user: what is there stays, and can be deleted."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,8 +1,9 @@
 """Noticing that the secondary has stopped answering.
 
 A call may take long on a healthy disk: a flush of what a slow one has been given takes minutes. So the
-age of a call only raises the suspicion; a small write beside it decides. What answers that, with
-whatever error, is slow and not hanging.
+age of a call only raises the suspicion. What decides is a small write beside it, and whether the device
+has finished any request meanwhile. What answers the write, with whatever error, and gets on with its
+work is slow and not hanging.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -22,6 +24,8 @@ from twinfs.mirror.lane import Job
 
 _PROBE: Final = TEMPORARY + b"/probe"
 _LONGEST_PAUSE_SECONDS: Final = 1.0
+_SLACK_SECONDS: Final = 0.5
+_COMPLETED: Final = (0, 4, 15)
 
 
 class HangWatch:
@@ -31,9 +35,7 @@ class HangWatch:
         self._core = core
         self._timeout_seconds = timeout_seconds
         self._on_hang = on_hang
-        self._probe: Job[None] | None = None
-        self._probed: Attachment | None = None
-        self._probe_begun = 0.0
+        self._suspicion: _Suspicion | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -44,22 +46,57 @@ class HangWatch:
     def _look(self) -> None:
         attachment = self._core.attachment
         half = self._timeout_seconds / 2
-        if attachment.is_given_up or attachment.applier.root_fd < 0:
-            return
-        if self._probe is not None and self._probed is attachment:
-            if self._probe.is_done:
-                self._probe = None
-            elif time.monotonic() - self._probe_begun >= half:
-                self._probe = None
+        suspicion = self._suspicion
+        if suspicion is not None and suspicion.attachment is attachment:
+            if time.monotonic() - suspicion.begun < half:
+                return
+            self._suspicion = None
+            if not suspicion.probe.is_done or suspicion.is_standing_still():
                 self._on_hang()
-        elif attachment.busy_seconds() >= half:
-            self._probed = attachment
-            self._probe_begun = time.monotonic()
-            self._probe = attachment.start(partial(_touch, attachment.applier.root_fd))
+        elif attachment.applier.root_fd >= 0 and attachment.busy_seconds() >= half:
+            self._suspicion = _Suspicion(attachment)
 
 
-def _touch(root_fd: int) -> None:
-    """A change of the file system, which one that is frozen does not answer either."""
+class _Suspicion:
+    """A probe on its way, and what the device had done when it began."""
+
+    def __init__(self, attachment: Attachment) -> None:
+        root_fd = attachment.applier.root_fd
+        self.attachment = attachment
+        self.begun = time.monotonic()
+        self._oldest = self.begun - attachment.busy_seconds()
+        self._device = _statistics_of(attachment.device)
+        self._done = self._requests_done()
+        self.probe: Job[None] = attachment.start(partial(_touch, root_fd, is_durable=self._device is None))
+
+    def is_standing_still(self) -> bool:
+        """The call that was waiting then still does, and the device has finished nothing since."""
+        is_same = self.attachment.busy_seconds() >= time.monotonic() - self._oldest - _SLACK_SECONDS
+        return self._device is not None and is_same and self._requests_done() == self._done
+
+    def _requests_done(self) -> int:
+        """Reads, writes and flushes; see Documentation/block/stat.rst in the kernel's source."""
+        if self._device is None:
+            return 0
+        fields = [int(field) for field in self._device.read_text().split()]
+        return sum(fields[position] for position in _COMPLETED if position < len(fields))
+
+
+def _statistics_of(device: int) -> Path | None:
+    """The block device's counters; None for a file system that is not on one of its own (network, btrfs)."""
+    path = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
+    return path if path.exists() else None
+
+
+def _touch(root_fd: int, *, is_durable: bool) -> None:
+    """A change of the file system, which one that is frozen does not answer either. Without a device to
+    look at, also a flush: a server that answers everything else must not be waited for without end."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(_PROBE, flags, 0o600, dir_fd=root_fd))
-    os.unlink(_PROBE, dir_fd=root_fd)
+    fd = os.open(_PROBE, flags, 0o600, dir_fd=root_fd)
+    try:
+        os.write(fd, b"?")
+        if is_durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+        os.unlink(_PROBE, dir_fd=root_fd)

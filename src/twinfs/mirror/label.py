@@ -73,6 +73,7 @@ class Leg:
         self.path = path
         self.fd = fd
         self.label = label
+        self.device = os.fstat(fd).st_dev
         self._writing = threading.Lock()
 
     @staticmethod
@@ -276,7 +277,7 @@ def check_apart(primary: str, secondary: str) -> None:
     first, second = os.path.realpath(primary), os.path.realpath(secondary)
     if os.path.commonpath((first, second)) in (first, second):
         raise UsageError(f"{primary} and {secondary} must be two directories, neither inside the other.")
-    if os.path.samefile(first, second):
+    if os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second):
         raise UsageError(f"{primary} and {secondary} are the same directory.")
 
 

@@ -52,6 +52,7 @@ def open_parts(config: VolumeConfig, state_dir: Path, *, is_degraded: bool, is_f
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             left = LogFile(directory, config.volume_id)
             log = IntentLog(directory, config.volume_id, excludes, session)
+            log.follows = legs.primary.label.session
             core = Core(legs.primary.fd, fd, log, Excludes(config.exclude), config.mode)
             if legs.is_taking_over:
                 notes = _take_over(config, directory, legs, core, left, is_forced=is_forced)

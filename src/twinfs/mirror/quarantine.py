@@ -28,10 +28,26 @@ class Quarantine:
     def take(self, dir_fd: int, name: bytes, path: bytes) -> None:
         """Move the object at `name` in the open directory, `path` from the root, into quarantine.
 
-        One rename(2): a kill leaves it in the one place or the other. A name that is taken there
-        already gets a number.
+        One rename(2): a kill leaves it in the one place or the other. Of a file with other names a copy
+        goes there, because what those get from now on is not its; a kill may leave it in both places. A
+        name that is taken there already gets a number.
         """
-        parent = self._folder
+        self.put_away(dir_fd, name, self.place_for(path))
+
+    def put_away(self, dir_fd: int, name: bytes, target: bytes) -> None:
+        """As `take`, where `place_for` has said what it is called there."""
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+            self._copy(dir_fd, name, target)
+            os.unlink(name, dir_fd=dir_fd)
+        else:
+            os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
+        self.moved += 1
+
+    def place_for(self, path: bytes) -> bytes:
+        """Where what was at `path` goes, from the leg's root; its directories are made. A name that is taken
+        there already gets a number."""
+        parent, name = self._folder, path.rpartition(b"/")[2]
         self._make(QUARANTINE)
         self._make(parent)
         for part in path.split(b"/")[:-1]:
@@ -43,29 +59,24 @@ class Quarantine:
         while self._exists(target):
             number += 1
             target = parent + b"/" + name[:240] + b".%d" % number
-        os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=self._root_fd)
-        self._part_from_other_names(target)
-        self.moved += 1
+        return target
 
-    def _part_from_other_names(self, path: bytes) -> None:
-        """A file in use may have been another name of this one: what it gets from now on is not ours."""
-        status = os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink == 1:
-            return
-        own = path[:-200] + b".own" if len(path.rpartition(b"/")[2]) > 240 else path + b".own"
-        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root_fd)
+    def _copy(self, dir_fd: int, name: bytes, target: bytes) -> None:
+        own = target[:-200] + b".own" if len(target.rpartition(b"/")[2]) > 240 else target + b".own"
+        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             copy = os.open(own, flags, 0o600, dir_fd=self._root_fd)
             try:
-                copy_range(source, copy, 0, status.st_size)
-                os.ftruncate(copy, status.st_size)
+                size = os.fstat(source).st_size
+                copy_range(source, copy, 0, size)
+                os.ftruncate(copy, size)
                 copy_metadata(fd_path(source), fd_path(copy), follow=True)
             finally:
                 os.close(copy)
         finally:
             os.close(source)
-        os.rename(own, path, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd)
+        os.rename(own, target, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd)
 
     def _make(self, path: bytes) -> bool:
         """A directory; False when something else is there."""

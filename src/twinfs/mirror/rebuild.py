@@ -74,11 +74,18 @@ class Rebuild:
         let_go_of_open_files(core)
         places = [Place(record.path, is_single=bool(record.path))]
         core.applier.followers.update(places)
+
+        def come_in(path: bytes) -> None:
+            places.append(Place(path, is_single=True))
+            core.applier.followers.add(places[-1])
+
+        core.on_moved = come_in
         try:
             while places:
                 await self._step(comparer, places)
         finally:
             core.comparing = 0
+            core.on_moved = lambda path: None
             core.applier.followers.difference_update(places)
             comparer.close()
         await core.make_secondary_durable()
@@ -113,7 +120,10 @@ class Rebuild:
         await self._copy(found.copies)
         directory = parent_of(place.path) if place.is_single else place.path
         # Only now: every name that is made or put in place moves the directory's times.
-        await core.lane.run(lambda: core.applier.copy_times(core.primary_fd, directory))
+        applier = core.applier
+        refusal = await core.lane.run(lambda: applier.copy_times(core.primary_fd, directory))
+        if refusal is not None:
+            self.troubles.append((directory, refusal))
         meter.files_done += found.files
         self._rebuilt.files += found.files
         meter.report(place.path)

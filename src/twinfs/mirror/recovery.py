@@ -38,13 +38,16 @@ def restore(
     recovered = recover(left)
     notes: list[str] = []
     compare: Compare | None = None
+    used_since_ns = min(used_since_ns, left.header.since_ns) if left.header else used_since_ns
+    since_ns = max(1, used_since_ns - CLOCK_SLACK_NS)
     if not left.is_whole or left.header is None:
         notes.append("the intent log is missing or damaged: comparing everything")
-        compare = Compare(b"", 0, max(1, used_since_ns - CLOCK_SLACK_NS), is_keeping=True)
-    elif session and left.header.session != session:
+        compare = Compare(b"", since_ns if lost_power else 0, since_ns, is_keeping=True)
+        # What it still says may have been done, and done a second time it would undo what came after.
+        recovered = Recovered(last_number=recovered.last_number)
+    elif session and session not in (left.header.session, left.header.follows):
         notes.append("the legs were used since with another intent log: comparing everything")
-        since_ns = max(1, min(used_since_ns, left.header.since_ns) - CLOCK_SLACK_NS)
-        compare = Compare(b"", 0, since_ns, is_keeping=True)
+        compare = Compare(b"", since_ns if lost_power else 0, since_ns, is_keeping=True)
         # What it says is pending was about other times: done now, it would undo what was done since.
         recovered = Recovered(last_number=recovered.last_number)
     elif left.header.is_renumbered and not recovered.is_closed:
@@ -67,7 +70,7 @@ def restore(
     for record in [*recovered.compares.values(), *([compare] if compare else [])]:
         recovered.last_number += 1
         core.compares[recovered.last_number] = record
-    since_ns = left.header.since_ns if left.header else time.time_ns()
+    since_ns = left.header.since_ns if left.header else used_since_ns
     core.log.start(records_of(core), recovered.last_number + 1, since_ns)
     core.is_durable = recovered.is_closed
     core.durable_ns = since_ns

@@ -27,7 +27,11 @@ def pending_of(core: Core) -> Pending:
 
 
 def leg_status(leg: Leg, state: LegState) -> LegStatus:
-    space = os.fstatvfs(leg.fd)
+    """Sizes are 0 where the disk does not say them: the rest of a status is wanted most just then."""
+    try:
+        space = os.fstatvfs(leg.fd)
+    except OSError:
+        return LegStatus(leg.role, leg.path, state, 0, 0)
     return LegStatus(
         leg.role, leg.path, state, space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
     )

@@ -170,9 +170,10 @@ async def _attach(volume: Volume, on_progress: OnProgress) -> str:
 def _check_new_place(volume: Volume, path: str) -> None:
     if not os.path.isabs(path):
         raise UsageError(f"{path!r} is not an absolute path")
+    label.check_free(path, volume.config.volume_id)
+    # A leg that is away, or under the volume's own mount, is still not a place for another.
     for leg in (volume.pair.primary.path, volume.pair.secondary.path):
         label.check_apart(leg, path)
-    label.check_free(path, volume.config.volume_id)
 
 
 async def _replace(

@@ -20,6 +20,7 @@ from typing import Final
 import trio
 
 from twinfs.errors import LegError
+from twinfs.journal.log import LogError
 from twinfs.journal.records import Compare
 from twinfs.mirror import unreached
 from twinfs.mirror.content import Content
@@ -70,7 +71,7 @@ class Roles:
 
         A disk that can still write its label is not dead; what it said is then the caller's answer.
         """
-        if error.errno not in PRIMARY_FAILURES:
+        if error.errno not in PRIMARY_FAILURES or isinstance(error, LogError):
             return False
         async with self._lock:
             if era != self.era:
@@ -158,7 +159,7 @@ class Roles:
                 await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))
                 followed_fd = fcntl.fcntl(old.fd, fcntl.F_DUPFD_CLOEXEC, 3)
                 self._turn_to(leg, None, close_old=True, is_moved=False)
-                core.attach(followed_fd)
+                core.attach(followed_fd, old.device)
                 pair.secondary = Secondary(
                     pair.config, old.place, Leg(old.place, old.path, followed_fd, old.label)
                 )

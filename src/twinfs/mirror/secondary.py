@@ -14,6 +14,7 @@ from twinfs.errors import LegError, LegNotMountedError
 from twinfs.fsio.tree import remove_tree
 from twinfs.mirror.copier import TEMPORARY
 from twinfs.mirror.core import Core
+from twinfs.mirror.failures import is_full
 from twinfs.mirror.label import LabelChange, Leg
 from twinfs.mirror.lane import gave_up
 from twinfs.mirror.legs import check_partners, path_of
@@ -104,7 +105,7 @@ class Secondary:
         except OSError:
             self.state = LegState.FAULTY
             return False
-        core.attach(leg.fd)
+        core.attach(leg.fd, leg.device)
         self.leg = leg
         self._space = space
         self.state = LegState.STALE
@@ -134,8 +135,13 @@ class Secondary:
         try:
             check_partners(self._config, primary, leg)
             was_primary = leg.role is Role.PRIMARY
-            # From here on it is no primary any more, whatever interrupts what follows.
-            leg.write_label(is_in_use=True, change=LabelChange(role=Role.SECONDARY))
+            try:
+                # From here on it is no primary any more, whatever interrupts what follows.
+                leg.write_label(is_in_use=True, change=LabelChange(role=Role.SECONDARY))
+            except OSError as error:
+                # A full disk must come back all the same, or nothing could be deleted there any more.
+                if was_primary or not is_full(error):
+                    raise
             clean_temporaries(leg.fd)
             return leg, was_primary, os.fstatvfs(leg.fd)
         except BaseException:
@@ -151,7 +157,12 @@ class Secondary:
             return False
         if leg.label.events != primary.label.events:
             change = LabelChange(events=primary.label.events)
-            await core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
+            try:
+                await core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
+            except OSError as error:
+                if is_full(error):
+                    return False  # another time: until then it only looks as if it lacked something
+                raise
         if primary.label.is_alone:
             await trio.to_thread.run_sync(
                 lambda: primary.write_label(is_in_use=True, change=LabelChange(is_alone=False))

@@ -20,6 +20,7 @@ from twinfs.model import Mode
 
 RETRY_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 1.0
+_LOG_LOOK_SECONDS: Final = 2.0
 _LARGE_LOG_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -49,6 +50,7 @@ class Upkeep:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hang_watch().run)
             nursery.start_soon(self._check_now_and_then)
+            nursery.start_soon(self._watch_log)
             nursery.start_soon(self._mender.run)
             while True:
                 with trio.move_on_after(self._pause_seconds()):
@@ -58,7 +60,7 @@ class Upkeep:
 
     def _pause_seconds(self) -> float:
         core = self._core
-        if not core.is_secondary_up or self._drainer.has_troubles:
+        if not core.is_secondary_up or self._drainer.has_troubles or core.log.is_failing:
             return RETRY_SECONDS
         if core.compares:
             return 0
@@ -76,12 +78,11 @@ class Upkeep:
                 await self._drainer.drain()
             else:
                 await self._drainer.settle()
+            if not core.is_behind and core.is_secondary_up:
+                await self.caught_up()
+            await self._shorten_log()
         except OSError as error:
             core.secondary_failed(error)
-            return
-        if not core.is_behind and core.is_secondary_up:
-            await self.caught_up()
-        await self._shorten_log()
 
     async def look_for_secondary(self) -> bool:
         """After a failure: whether the secondary can be used again."""
@@ -108,16 +109,51 @@ class Upkeep:
             async with self._drainer.lock:
                 core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
 
+    async def _bound_log(self) -> None:
+        """Memory and log stay small, however long the secondary is away or the next batch is off."""
+        core = self._core
+        if len(core.pending) + len(core.stale) <= self._pair.config.log_limit:
+            return
+        if core.is_secondary_up:
+            self.wake()
+            return
+        async with self._drainer.lock:
+            core.forget_single_changes()
+            core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+        limit = f"{self._pair.config.log_limit:,}"
+        self.on_event("log_full", f"more than {limit} changes wait: everything will be compared instead")
+
+    async def _watch_log(self) -> None:
+        """Say that the state store refuses, and that it does not any more. Changes are refused meanwhile:
+        what is not in the log would be lost to the secondary."""
+        log, was_failing = self._core.log, False
+        while True:
+            await trio.sleep(_LOG_LOOK_SECONDS)
+            reason = ""
+            if log.is_failing:
+                try:
+                    log.try_again()
+                except OSError as error:
+                    reason = f"{error.strerror}: {error.filename}"
+            if log.is_failing and not was_failing:
+                message = f"the intent log cannot be written ({reason}); changes are refused until it can"
+                self.on_event("log_failed", message)
+            elif was_failing and not log.is_failing:
+                self.on_event("log_works", "the intent log can be written again")
+                self.wake()
+            was_failing = log.is_failing
+
     # The secondary's health
 
     async def _check_now_and_then(self) -> None:
         while True:
             await trio.sleep(RETRY_SECONDS)
-            if self._core.is_secondary_up:
-                try:
+            try:
+                await self._bound_log()
+                if self._core.is_secondary_up:
                     await self._pair.secondary.check(self._core)
-                except OSError as error:
-                    self._core.secondary_failed(error)
+            except OSError as error:
+                self._core.secondary_failed(error)
 
     def _hang_watch(self) -> HangWatch:
         return HangWatch(self._core, self._pair.config.leg_timeout_seconds, self._on_hang)

@@ -10,7 +10,8 @@ from typing import Final
 
 import trio
 
-from twinfs.errors import LegError
+from twinfs.errors import LegError, StateError
+from twinfs.journal.log import LogError
 from twinfs.mirror import offline, rescue, unreached
 from twinfs.mirror.attributes import Attributes
 from twinfs.mirror.content import Content
@@ -99,6 +100,11 @@ class Volume:
         for kind, message in notes:
             self.tell(kind, message)
 
+    @property
+    def drain_lock(self) -> trio.Lock:
+        """Held by whoever copies to the secondary; hold it to be the only one."""
+        return self._drainer.lock
+
     # Commands
 
     async def sync(self, on_progress: OnProgress | None = None) -> None:
@@ -122,6 +128,8 @@ class Volume:
                     await self._drainer.make_durable()
                     await self.upkeep.caught_up()
                     return
+            except LogError as error:
+                raise StateError(f"{error.filename}: the intent log: {error.strerror}") from error
             except OSError as error:
                 raise LegError(f"secondary leg: {secondary.path}: {error}") from error
             if self._drainer.has_troubles:
@@ -162,7 +170,12 @@ class Volume:
         if is_draining and not pair.secondary.is_detached:
             failure = await self.upkeep.watched(partial(self.sync, on_progress))
         is_clean = failure is None and core.is_settled()
-        core.log.close(is_clean=is_clean)
+        try:
+            core.log.close(is_clean=is_clean)
+        except LogError as error:
+            # It says what is pending, as after a kill.
+            is_clean, failure = False, failure or StateError(f"{error.filename}: {error.strerror}")
+            core.log.close(is_clean=False)
         # A leg that cannot be written keeps its "in use": that only costs a comparison.
         with contextlib.suppress(OSError):
             pair.primary.write_label(is_in_use=not is_clean)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from twinfs.model import Event, VolumeStatus
+from twinfs.model import ChannelTest, Event, VolumeStatus
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -19,6 +19,10 @@ def status_dict(status: VolumeStatus) -> dict[str, Json]:
 
 def event_dict(event: Event) -> dict[str, Json]:
     return {"type": "event", **asdict(event)}
+
+
+def channel_dict(channel: ChannelTest) -> dict[str, Json]:
+    return {"type": "channel", **asdict(channel)}
 
 
 def line(value: dict[str, Json]) -> str:

@@ -10,3 +10,11 @@ def readable(text: str) -> str:
     odd file name must not be able to silence the daemon.
     """
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def readable_path(path: str) -> str:
+    """The same for a file's name, which may also hold what a terminal would take for commands."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in readable(path)
+    )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from twinfs.model import LegState, LegStatus, ScrubSummary, VolumeState, VolumeStatus
 from twinfs.report import human
+from twinfs.report.plain_text import readable_path
+
+_PATHS_SHOWN = 10
 
 _MEANINGS = {
     VolumeState.CLEAN: "both legs hold everything; either disk may be unplugged",
@@ -23,6 +26,7 @@ def status_text(status: VolumeStatus, now: float) -> str:
         *(_line(leg.role, _leg(leg)) for leg in status.legs),
         _line("scrub", _scrub(status.last_scrub, now)),
         _line("to do", status.action or "nothing"),
+        *_unreached(status),
     ]
     return "\n".join(lines)
 
@@ -37,6 +41,17 @@ def exposed(status: VolumeStatus, now: float) -> str:
         f"{human.count(pending.changes, 'change')} ({human.size(pending.bytes)}) on the primary only,"
         f" since {since} ({human.duration(pending.lag_seconds)} ago)"
     )
+
+
+def _unreached(status: VolumeStatus) -> list[str]:
+    """What went with a primary that failed."""
+    if not status.unreached:
+        return []
+    shown = status.unreached[:_PATHS_SHOWN]
+    more = len(status.unreached) - len(shown)
+    lines = [f"  these had not reached {status.legs[0].path} when the primary failed:"]
+    lines += [f"    {readable_path(path)}" for path in shown]
+    return [*lines, f"    and {more} more: twinfs status {status.volume} --json"] if more else lines
 
 
 def _line(label: str, text: str) -> str:

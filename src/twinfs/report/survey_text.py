@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twinfs.model import Action, Survey
 from twinfs.report import human
-from twinfs.report.plain_text import readable
+from twinfs.report.plain_text import readable_path
 
 
 def survey_text(volume: str, action: Action, survey: Survey) -> str:
@@ -19,7 +19,7 @@ def survey_text(volume: str, action: Action, survey: Survey) -> str:
     ):
         lines.append(f"  {label:<26} {count}")
     lines.append(f"  {'to copy':<26} {human.size(survey.bytes_to_copy)}")
-    lines += [f"    {readable(example)}" for example in survey.examples]
+    lines += [f"    {readable_path(example)}" for example in survey.examples]
     return "\n".join(lines)
 
 

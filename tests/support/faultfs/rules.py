@@ -109,8 +109,9 @@ class RuleBook:
         return number
 
     def remove(self, number: int) -> None:
-        """Also lets go of whoever waits in it."""
-        self._active.pop(number).released.set()
+        """Also lets go of whoever waits in it. One that `clear` has removed already is no mistake."""
+        if (active := self._active.pop(number, None)) is not None:
+            active.released.set()
 
     def clear(self) -> None:
         for number in list(self._active):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from support.machine import needs_root
 from twinfs.cli import checks
 from twinfs.cli.checks import Verdict
+from twinfs.model import VolumeConfig
 
 
 @pytest.mark.parametrize(
@@ -99,3 +101,18 @@ def test_settings_that_cannot_be_read_are_found(cli):
     os.makedirs(cli.paths.config_dir)
     cli.paths.config_file("pair").write_text("x")
     assert "MISSING  volume pair: " in cli("doctor").out
+
+
+def test_channels_that_cannot_work_are_found_before_they_are_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("twinfs.daemon.channels._SENDMAIL_PLACES", ())
+    volume = VolumeConfig("pair", "v", "/a", "/b")
+    assert list(checks.channels(volume)) == []
+    asked = replace(volume, on_event=("hook",), mail_to=("root",), metrics_file=f"{tmp_path}/m/x.prom")
+    found = list(checks.channels(asked))
+    assert [check.verdict for check in found] == [Verdict.MISSING] * 3
+    assert all(check.fix for check in found)
+    for program in ("hook", "sendmail"):
+        (tmp_path / program).touch(mode=0o755)
+    (tmp_path / "m").mkdir()
+    assert [check.verdict for check in checks.channels(asked)] == [Verdict.OK] * 3

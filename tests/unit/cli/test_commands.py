@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 
 import pytest
@@ -148,6 +149,42 @@ def test_events_are_printed_as_text_and_as_json(cli):
     assert "mounted        at /mnt" in cli("events", "pair").out
     event = json.loads(cli("events", "pair", "--json").out)
     assert (event["type"], event["kind"]) == ("event", "mounted")
+
+
+def test_a_test_event_without_a_mount_says_what_each_channel_did(cli, monkeypatch):
+    monkeypatch.setenv("TWINFS_SYSLOG", "")
+    cli.init()
+    answer = cli("events", "pair", "--test")
+    assert answer.code == 0
+    assert "not mounted" in answer.err
+    assert [line.split()[:2] for line in answer.out.splitlines()] == [
+        ["ok", "log"],
+        ["off", "journal"],
+        ["off", "hook"],
+        ["off", "mail"],
+        ["off", "metrics"],
+    ]
+    assert "test" in cli("events", "pair").out
+
+
+def test_a_test_event_that_a_channel_cannot_hand_on_ends_with_1(cli, monkeypatch):
+    monkeypatch.setenv("TWINFS_SYSLOG", "")
+    cli.init()
+    with cli.paths.config_file("pair").open("a") as file:
+        file.write("on_event = ['sh', '-c', 'echo no display; exit 4']\n")
+    answer = cli("events", "pair", "--test", "--json")
+    assert answer.code == 1
+    [hook] = [json.loads(line) for line in answer.out.splitlines() if '"hook"' in line]
+    assert (hook["type"], hook["verdict"]) == ("channel", "failed")
+    assert "exit code 4\n  no display" in hook["message"]
+    assert f"\n{'':19}no display" in cli("events", "pair", "--test").out
+
+
+def test_a_test_event_is_sent_even_when_the_primary_is_gone(cli, monkeypatch):
+    monkeypatch.setenv("TWINFS_SYSLOG", "")
+    cli.init()
+    shutil.rmtree(cli.primary)
+    assert cli("events", "pair", "--test").code == 0
 
 
 @pytest.mark.parametrize("target", ["pair", "/nowhere", "nobody"])

@@ -66,6 +66,9 @@ class FakeVolume:
         if self.sync_error is not None:
             raise self.sync_error
 
+    async def refresh(self) -> None:
+        """Nothing to ask of a disk."""
+
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus:
         return VolumeStatus(
             volume=self.config.name,

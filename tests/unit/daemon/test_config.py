@@ -37,6 +37,9 @@ def test_saved_settings_load_the_same(paths, tmp_path):
         exclude=("*.tmp", '/"cache"/'),
         delete_excluded=True,
         degraded_start=True,
+        on_event=("/opt/my hook", "--loud"),
+        mail_to=("root", "me@example.org"),
+        metrics_file="/var/lib/x/pair.prom",
     )
     config.save_new(paths, settings)
     assert config.load(paths, "pair") == settings
@@ -60,6 +63,11 @@ def test_what_is_not_said_has_its_default(paths):
         ('mountpoint = "mnt"', "field 'mountpoint': 'mnt' is not an absolute path"),
         ('name = "other"', "field 'name' says 'other', the file's own name 'pair'"),
         ("mode = ", "not TOML"),
+        ('on_event = ""', "field 'on_event' names no program"),
+        ("on_event = 3", "field 'on_event'"),
+        ('mail_to = "me@example.org you@example.org"', "field 'mail_to': .* is not a mail address"),
+        ('metrics_file = "x.prom"', "field 'metrics_file': 'x.prom' is not an absolute path"),
+        ('metrics_file = "/a/x.prom"', "field 'metrics_file': '/a/x.prom' lies inside /a"),
         ("exclude = [1]", r"field 'exclude\[0\]'"),
     ],
 )
@@ -67,6 +75,12 @@ def test_an_error_names_the_file_and_the_field(paths, line, message):
     write(paths, MINIMAL + line + "\n")
     with pytest.raises(ConfigError, match=f"pair.toml: .*{message}"):
         config.load(paths, "pair")
+
+
+def test_who_is_to_be_told_may_be_said_as_text(paths):
+    write(paths, MINIMAL + 'on_event = "notify \'a b\'"\nmail_to = "root, me@example.org"\n')
+    read = config.load(paths, "pair")
+    assert (read.on_event, read.mail_to) == (("notify", "a b"), ("root", "me@example.org"))
 
 
 def test_a_missing_field_is_named(paths):

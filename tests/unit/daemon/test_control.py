@@ -15,7 +15,7 @@ from twinfs.daemon.control import ControlServer
 from twinfs.daemon.feed import ProgressFeed
 from twinfs.daemon.protocol import MAX_LINE_BYTES, DoneReply, ErrorReply, SetModeRequest, SyncRequest
 from twinfs.errors import ControlError, NotMountedError, UsageError
-from twinfs.model import Mode
+from twinfs.model import ChannelTest, Mode, Verdict
 from unit.daemon.fakes import FakeVolume, make_config, make_paths
 
 
@@ -29,11 +29,17 @@ class Service:
     def status(self):
         return self.volume.status(pid=os.getpid(), mountpoint="/mnt")
 
+    async def refresh(self):
+        await self.volume.refresh()
+
     async def sync(self, on_progress):
         await self.volume.sync(on_progress)
 
     async def set_mode(self, mode, interval_seconds, at):
         await self.volume.set_mode(mode, interval_seconds, at)
+
+    async def test_events(self):
+        return (ChannelTest("log", Verdict.OK, "written"), ChannelTest("mail", Verdict.OFF, "no mail_to"))
 
 
 @pytest.fixture
@@ -75,6 +81,11 @@ def talk(paths, data):
                 return [json.loads(line) for line in lines]
 
     return in_thread(run)
+
+
+async def test_what_each_channel_did_with_a_test_event_is_answered(server, paths, service):
+    found = await with_client(paths, lambda client: client.test_events())
+    assert found == await service.test_events()
 
 
 async def test_status_is_answered(paths, service, server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import trio
@@ -14,8 +15,9 @@ from twinfs.daemon.events import EventLog
 from twinfs.daemon.protocol import SetModeRequest
 from twinfs.daemon.supervisor import Supervisor
 from twinfs.errors import ControlError, LegNotMountedError, MountError
-from twinfs.model import Mode
+from twinfs.model import Mode, Verdict
 from unit.daemon.fakes import FakeSession, FakeVolume, make_paths, make_request
+from unit.daemon.test_channels import script
 
 
 class Life:
@@ -30,6 +32,9 @@ class Life:
         self.ready = trio.Event()
         self.ended = trio.Event()
         self.error = None
+
+    def configure(self, **settings):
+        self.request = replace(self.request, config=replace(self.request.config, **settings))
 
     def start(self, nursery):
         nursery.start_soon(self._run)
@@ -204,6 +209,58 @@ async def test_an_event_that_cannot_be_written_stops_nothing(life, nursery, capl
     await life.end()
     assert life.error is None
     assert "an event could not be written" in caplog.text
+
+
+async def test_people_are_told_of_the_unmount_before_the_daemon_ends(life, nursery, tmp_path):
+    hook = script(tmp_path / "hook", f"sleep 0.2; echo $TWINFS_KIND >> {tmp_path}/heard")
+    life.configure(on_event=(str(hook),), metrics_file=str(tmp_path / "pair.prom"))
+    life.start(nursery)
+    await life.ready.wait()
+    life.session.unmount.set()
+    await life.end()
+    assert (tmp_path / "heard").read_text() == "mounted\nunmounted\n"
+    assert 'twinfs_mounted{volume="pair"} 0' in (tmp_path / "pair.prom").read_text()
+
+
+async def test_a_hook_that_hangs_keeps_nobody_from_anything(life, nursery, tmp_path, monkeypatch):
+    monkeypatch.setattr("twinfs.daemon.herald._FAREWELL_SECONDS", 0.3)
+    life.configure(on_event=(str(script(tmp_path / "hook", "exec sleep 1000")),))
+    life.start(nursery)
+    await life.ready.wait()
+    status = await life.ask(lambda client: client.status())
+    assert status.mountpoint == life.request.mountpoint
+    life.session.unmount.set()
+    await life.end()
+    assert life.error is None
+    assert life.volume.calls[-1] == "closed"
+
+
+async def test_people_are_told_when_a_disk_that_hangs_has_taken_every_thread(life, nursery, tmp_path):
+    hook = script(tmp_path / "hook", f"echo $TWINFS_KIND >> {tmp_path}/heard")
+    life.configure(on_event=(str(hook),), metrics_file=str(tmp_path / "pair.prom"))
+    limiter = trio.to_thread.current_default_thread_limiter()
+    life.start(nursery)
+    await life.ready.wait()
+    while limiter.available_tokens:
+        limiter.acquire_on_behalf_of_nowait(object())
+    life.session.unmount.set()
+    await life.end()
+    assert (tmp_path / "heard").read_text() == "mounted\nunmounted\n"
+    assert 'twinfs_mounted{volume="pair"} 0' in (tmp_path / "pair.prom").read_text()
+
+
+async def test_a_test_event_goes_through_the_daemons_channels(life, nursery, tmp_path):
+    hook = script(tmp_path / "hook", f"echo $TWINFS_KIND >> {tmp_path}/heard")
+    life.configure(on_event=(str(hook),))
+    life.start(nursery)
+    await life.ready.wait()
+    found = await life.ask(lambda client: client.test_events())
+    assert {channel.channel: channel.verdict for channel in found}["hook"] is Verdict.OK
+    assert "test" in (tmp_path / "heard").read_text().split()
+    life.session.unmount.set()
+    await life.end()
+    assert sorted((tmp_path / "heard").read_text().split()) == ["mounted", "test", "unmounted"]
+    assert life.events() == ["mounted", "test", "unmounted"]
 
 
 async def test_systemd_is_told_when_ready_and_when_stopping(life, nursery, tmp_path, monkeypatch):

@@ -90,9 +90,22 @@ def test_a_tail_torn_at_any_byte_loses_only_the_torn_record(tmp_path: Path, log:
     path = tmp_path / "intent.log"
     data = path.read_bytes()
     for length in range(sizes[0], len(data)):
-        path.write_bytes(data[:length])
         whole = sum(1 for size in sizes[1:] if size <= length)
-        assert load(tmp_path) == (RECORDS[:whole], True), f"torn at {length}"
+        # How far it reached is written after each record, or not any more.
+        for reach in {sizes[whole], sizes[max(0, whole - 1)]}:
+            path.write_bytes(data[:8] + reach.to_bytes(8, "little") + data[16:length])
+            assert load(tmp_path) == (RECORDS[:whole], True), f"torn at {length}"
+
+
+def test_a_log_that_was_cut_off_at_any_byte_is_not_whole(tmp_path: Path, log: IntentLog) -> None:
+    fill(log)
+    path = tmp_path / "intent.log"
+    data = path.read_bytes()
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        records, is_whole = load(tmp_path)
+        assert not is_whole, f"cut at {length}"
+        assert records == RECORDS[: len(records)]
 
 
 def test_a_log_torn_within_its_header_is_not_whole(tmp_path: Path, log: IntentLog) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+
+import trio
 
 from twinfs.fsio.syscalls import RENAME_EXCHANGE
 from twinfs.mirror.attributes import Wanted
 from twinfs.mirror.names import Caller
+from twinfs.model import Mode
 from unit.mirror.kit import User
 
 OTHER = Caller(1234, 2345, 0o027)
@@ -157,6 +161,56 @@ async def move_new(user: User) -> None:
     await user.rename("m1", "m2")
 
 
+async def make_durable(user: User) -> None:
+    volume = user.volume
+    node = await user.create("durable")
+    await volume.content.write(node, 0, b"d" * 3000)
+    await volume.content.fsync(node, is_data_only=False)
+    await volume.content.write(node, 1000, b"not durable")
+    await volume.content.fsync_directory(user.lookup("e"))
+    volume.content.release(node)
+    await user.rename("durable", "b")
+    await volume.content.fsync_directory(user.lookup(""))
+
+
+async def change_modes(user: User) -> None:
+    volume = user.volume
+    for number, mode in enumerate((Mode.BATCHED, Mode.SYNC, Mode.BATCHED)):
+        await user.write("a", 0, mode.encode())
+        await user.rename("b", "e/b")
+        await volume.set_mode(mode, None, None)
+        await user.rename("e/b", "b")
+        await user.put(f"new{number}", mode.encode())
+
+
+async def lose_the_secondary_and_get_it_back(user: User) -> None:
+    volume = user.volume
+    await user.write("a", 0, b"before")
+    volume.core.secondary_failed(OSError(errno.EIO, os.strerror(errno.EIO)))
+    await user.write("a", 100, b"meanwhile")
+    await user.rename("a", "e/a")
+    await user.rename("b", "a")
+    await user.put("b", b"another")
+    await volume.sync()
+    await user.write("e/a", 200, b"afterwards")
+    await user.rename("e/a", "d/deep/a")
+
+
+async def compare_while_names_change(user: User) -> None:
+    volume = user.volume
+    async with trio.open_nursery() as nursery:
+        await nursery.start(volume.run)
+        await user.rename("a", "e/a")
+        volume.core.compare_later(b"")
+        await user.write("e/a", 10, b"while comparing")
+        await user.rename("e", "d/e")
+        volume.core.compare_later(b"d")
+        await user.rename("d/e/a", "a")
+        await user.put("d/e/a", b"another")
+        await volume.sync()
+        nursery.cancel_scope.cancel()
+
+
 ALL = (
     create,
     create_in_shared_directories,
@@ -173,5 +227,9 @@ ALL = (
     truncate,
     set_attributes,
     come_and_go,
+    make_durable,
+    change_modes,
+    lose_the_secondary_and_get_it_back,
+    compare_while_names_change,
     *((create_as_another_user,) if os.geteuid() == 0 else ()),
 )

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from support.tree import assert_same, snapshot
 from twinfs.fsio.tree import remove_tree
+from twinfs.mirror.compare import Comparer, Trust
+from twinfs.mirror.exclude import Excludes
 from unit.mirror.kit import Pair
 
 OLD_NS = 10**18
@@ -195,3 +197,26 @@ def test_what_is_set_aside_is_no_name_of_a_file_in_use(pair: Pair) -> None:
     pair.assert_equal()
     (pair.secondary / "f").write_text("later")
     assert pair.quarantined() == {"extra": b"same"}
+
+
+def test_a_look_at_one_name_sees_that_it_should_be_another_s(pair: Pair) -> None:
+    """Hard-linked on the primary only: equal by size and time, and yet not what it should be."""
+    for leg in (pair.primary, pair.secondary):
+        (leg / "a").write_text("the same")
+        same_time(leg / "a")
+    os.link(pair.primary / "a", pair.primary / "b")
+    (pair.secondary / "b").write_text("the same")
+    same_time(pair.secondary / "b")
+    comparer = Comparer(
+        pair.primary_fd,
+        pair.applier,
+        Excludes(()),
+        pair.nodes.ident_of,
+        is_deleting_excluded=False,
+        is_whole=False,
+    )
+    comparer.directory(b"", *comparer.look(b"b"), Trust())
+    comparer.close()
+    assert comparer.has_unknown_links
+    pair.compare()
+    pair.assert_equal()

@@ -36,6 +36,7 @@ def test_status_is_one_line_with_the_promised_fields_in_order():
         "pending": {"changes": 1, "bytes": 2, "lag_seconds": 0.5},
         "last_scrub": None,
         "action": None,
+        "unreached": [],
     }
     assert line.startswith('{"type":"status","volume":"photos"')
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from twinfs.report.plain_text import readable
+from twinfs.report.plain_text import readable, readable_path
 
 
 def test_bytes_that_are_no_utf8_become_escapes():
@@ -13,3 +13,7 @@ def test_bytes_that_are_no_utf8_become_escapes():
 
 def test_ordinary_text_stays_as_it_is():
     assert readable("größe\n1") == "größe\n1"
+
+
+def test_a_files_name_cannot_talk_to_the_terminal():
+    assert readable_path("a\x1b[2Jb\nc\udcff é") == "a\\x1b[2Jb\\nc\\xff é"

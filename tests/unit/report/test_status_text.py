@@ -73,3 +73,11 @@ def test_the_last_scrub_tells_when_and_what():
 @pytest.mark.parametrize("state", VolumeState)
 def test_every_state_has_a_meaning(state):
     assert status_text(replace(CLEAN, state=state), NOW).startswith(f"photos: {state} - ")
+
+
+def test_what_went_with_a_failed_primary_is_listed_and_the_rest_counted():
+    status = replace(CLEAN, unreached=tuple(f"docs/file{number:02}\x1b" for number in range(12)))
+    lines = status_text(status, NOW).splitlines()
+    assert "these had not reached /mnt/hd1" in lines[-12]
+    assert "docs/file00" in lines[-11] and "\x1b" not in lines[-11]
+    assert "and 2 more: twinfs status photos --json" in lines[-1]

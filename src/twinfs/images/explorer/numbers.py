@@ -8,6 +8,7 @@ first listed: a directory's entries get one run of numbers, so nothing needs to 
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -53,10 +54,18 @@ class OwnNumbers:
         return self._tree.stat(found)
 
     def children(self, number: int) -> Iterator[tuple[int, Node]]:
-        for child in self._tree.children(self.node(number)):
-            if not child.statted:
-                child = _stat(self._tree, child)
-            yield self._to_number(child.ref), child
+        given = 0
+        try:
+            with guarded("directory"):
+                for child in self._tree.children(self.node(number)):
+                    yield self._to_number(child.ref), _stat(self._tree, child)
+                    given += 1
+        except ImageError:
+            # The library looks at many entries at once, and a damaged one costs all of them: go on singly.
+            rest = self._tree.children(self.node(number), stat=False)
+            for child in itertools.islice(rest, given, None):
+                yield self._to_number(child.ref), _stat(self._tree, child)
+            raise
 
     def lookup(self, number: int, name: str) -> tuple[int, Node] | None:
         found = self._tree.lookup(self.node(number), name)

@@ -39,9 +39,9 @@ class RemoteTree:
     def list_with_stat(self, inode: int) -> Iterator[tuple[DirectoryEntry, InodeStat]]:
         position = 0
         while True:
-            batch = self._client.call("list", inode, position, LIST_COUNT)
+            batch, is_last = self._client.call("list", inode, position, LIST_COUNT)
             yield from map(wire.unpack_entry, batch)
-            if len(batch) < LIST_COUNT:
+            if is_last:
                 return
             position += len(batch)
 

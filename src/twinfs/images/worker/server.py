@@ -113,23 +113,31 @@ class Server:
         found = tree.lookup(inode, name)
         return None if found is None else wire.pack_stat(tree.stat(found))
 
-    def do_list(self, inode: int, position: int, count: int) -> list[tuple[bytes, wire.PackedStat]]:
-        """Up to `count` entries from `position` on; fewer only at the end."""
+    def do_list(self, inode: int, position: int, count: int) -> wire.Batch:
+        """Up to `count` entries from `position` on, and whether these are the last.
+
+        What can be read of a damaged directory is answered first; asked for more, it fails.
+        """
         tree = self._opened()
         with self._listings_lock:
             listing = self._listings.pop((inode, position), None)
         if listing is None:
             listing = itertools.islice(tree.list_with_stat(inode), position, None)
-        found = []
-        for entry, attributes in itertools.islice(listing, count):
-            progress.advance()
-            found.append((entry.name, wire.pack_stat(attributes)))
+        found: list[wire.PackedEntry] = []
+        try:
+            for entry, attributes in itertools.islice(listing, count):
+                progress.advance()
+                found.append((entry.name, wire.pack_stat(attributes)))
+        except ImageError:
+            if not found:
+                raise
+            return found, False
         if len(found) == count:
             with self._listings_lock:
                 self._listings[inode, position + count] = listing
                 if len(self._listings) > _MAX_LISTINGS:
                     self._listings.popitem(last=False)
-        return found
+        return found, len(found) < count
 
     def do_read(self, inode: int, offset_bytes: int, length: int) -> bytes:
         return self._opened().read(inode, offset_bytes, length)

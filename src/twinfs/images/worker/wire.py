@@ -30,6 +30,9 @@ MAX_ANSWER_BYTES: Final = 32 << 20
 Request: TypeAlias = tuple[int, str, tuple[Any, ...]]
 Answer: TypeAlias = tuple[int, int, Any]
 PackedStat: TypeAlias = tuple[int, ...]
+PackedEntry: TypeAlias = tuple[bytes, PackedStat]
+Batch: TypeAlias = tuple[list[PackedEntry], bool]
+"""Entries of a directory, and whether they are the last."""
 
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
@@ -72,7 +75,7 @@ def unpack_stat(packed: PackedStat) -> InodeStat:
     return InodeStat(*packed)
 
 
-def unpack_entry(packed: tuple[bytes, PackedStat]) -> tuple[DirectoryEntry, InodeStat]:
+def unpack_entry(packed: PackedEntry) -> tuple[DirectoryEntry, InodeStat]:
     name, packed_stat = packed
     found = unpack_stat(packed_stat)
     return DirectoryEntry(name, found.inode, found.mode & 0o170000), found

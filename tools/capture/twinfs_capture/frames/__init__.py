@@ -1,0 +1,1 @@
+"""A recording mounted as its frames, decoded when they are read."""

@@ -1,0 +1,1 @@
+"""A screen, or a part of it, into a film or into frames."""
