@@ -17,8 +17,9 @@ from faults.alongside import alongside
 from faults.daily_use import use
 from faults.scene import Scene
 from faults.watching import count_of, log_bytes, status_of, wait_for, wait_for_state
+from support import tree
 from support.disks import Disk
-from support.faultfs import CHANGING, EVERYTHING
+from support.faultfs import CHANGING, EVERYTHING, Rule
 from support.machine import needs_root, run
 from twinfs.model import LegState, VolumeState
 
@@ -208,3 +209,26 @@ def test_a_hang_is_answered_for_and_the_leg_comes_back(base: Path) -> None:
         layer.thaw()
         wait_for_state(volume, VolumeState.CLEAN)
         volume.assert_legs_equal()
+
+
+@alongside
+def test_a_disk_that_comes_back_and_keeps_nothing_is_found_out(base: Path) -> None:
+    with Scene(base, "sync", "faultfs") as scene:
+        assert scene.layer is not None
+        scene.layer.fail(*EVERYTHING, errno="EIO")
+        use(scene.mount, 1)
+        wait_for_state(scene.volume, VolumeState.DEGRADED)
+        scene.layer.clear()
+        # Its label is kept, and everything else is answered with "written".
+        lie = scene.layer.add(Rule(("write",), path="docs/*", is_lying=True))
+        tmp = scene.layer.add(Rule(("write",), path=".twinfs/tmp/*", is_lying=True))
+        wait_for(lambda: count_of(scene.volume, "verify_failed"), "nobody looked at what was copied", 30)
+        assert count_of(scene.volume, "secondary_back") == 0
+        assert status_of(scene.volume).state is not VolumeState.CLEAN
+        lie.remove()
+        tmp.remove()
+        wait_for_state(scene.volume, VolumeState.CLEAN, 40)
+        use(scene.mount, 2)
+        scene.volume.sync()
+        tree.assert_same(scene.first, scene.leg)
+        assert count_of(scene.volume, "verify_failed") == 1
