@@ -11,6 +11,7 @@ SUMMARIES: Final = {
     "ls": "List what is in an image.",
     "cat": "Write a file of an image to standard output.",
     "extract": "Copy a file or directory out of an image.",
+    "affected": "List the files that lie where a disk could not be read.",
     "mount": "Mount an image as a directory, without root.",
 }
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath
+from twinfs.cli.image_parameters import ImagePath, MapFile
 from twinfs.cli.parameters import InjectedPaths
 from twinfs.cli.talk import say
 from twinfs.daemon.image_mounting import mount_image
@@ -17,6 +17,7 @@ def mount(
     mountpoint: Annotated[str, Parameter(help="An existing directory.")],
     /,
     *,
+    map_file: MapFile = None,
     foreground: Annotated[
         bool, Parameter(name=["--foreground", "-f"], help="Stay, log to the terminal.")
     ] = False,
@@ -30,6 +31,9 @@ def mount(
     otherwise you alone, and you may read all of it. An image that is
     rewritten meanwhile is opened anew.
 
+    Of a disk that was partly read, ddrescue's map says which parts: with --map
+    reading any other is an error, where the image has zeros.
+
     To end it: fusermount3 -u, umount, or twinfs umount MOUNTPOINT.
 
     For example:
@@ -42,6 +46,7 @@ def mount(
         paths,
         image,
         mountpoint,
+        map_path=map_file,
         is_foreground=foreground,
         on_ready=lambda place: say(f"{image} is mounted at {place}"),
     )

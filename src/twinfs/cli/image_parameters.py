@@ -8,3 +8,6 @@ from cyclopts import Parameter
 
 ImagePath: TypeAlias = Annotated[str, Parameter(help="The image file, or a block device.")]
 PathInside: TypeAlias = Annotated[str, Parameter(help="A path in the image, such as /p1/etc/hosts.")]
+MapFile: TypeAlias = Annotated[
+    str | None, Parameter(name="--map", help="ddrescue's map file of a disk that was partly read.")
+]

@@ -19,7 +19,13 @@ IMAGE_TYPE = "fuse.twinfs_image"
 
 
 def mount_image(
-    paths: Paths, image: str, mountpoint: str, *, is_foreground: bool, on_ready: Callable[[str], None]
+    paths: Paths,
+    image: str,
+    mountpoint: str,
+    *,
+    map_path: str | None = None,
+    is_foreground: bool,
+    on_ready: Callable[[str], None],
 ) -> None:
     """Mount; return when it answers, or at the unmount in the foreground. Raises ImageError, MountError."""
     place = canonical(mountpoint)
@@ -30,7 +36,8 @@ def mount_image(
         raise MountError(f"{place} is not a directory; make it: mkdir -p {place}")
     if not os.path.exists(image):
         raise ImageError(f"{image}: no such file")
-    body = partial(_serve, paths, os.path.abspath(image), place, is_foreground)
+    whole_map_path = os.path.abspath(map_path) if map_path is not None else None
+    body = partial(_serve, paths, os.path.abspath(image), whole_map_path, place, is_foreground)
     if is_foreground:
         body(lambda: on_ready(place))
     else:
@@ -38,7 +45,14 @@ def mount_image(
         on_ready(place)
 
 
-def _serve(paths: Paths, image: str, place: str, is_foreground: bool, on_ready: Callable[[], None]) -> None:
+def _serve(
+    paths: Paths,
+    image: str,
+    map_path: str | None,
+    place: str,
+    is_foreground: bool,
+    on_ready: Callable[[], None],
+) -> None:
     import trio
 
     from twinfs.fuse.image_session import serve_image
@@ -47,7 +61,9 @@ def _serve(paths: Paths, image: str, place: str, is_foreground: bool, on_ready: 
     logfile.configure(paths.state_dir / "images.log", also_to_stderr=is_foreground)
 
     async def serve() -> None:
-        await serve_image(image, place, on_ready=on_ready, on_signal=partial(_take_down, place))
+        await serve_image(
+            image, place, map_path=map_path, on_ready=on_ready, on_signal=partial(_take_down, place)
+        )
 
     try:
         trio.run(serve)

@@ -42,8 +42,11 @@ class _Waiting:
 class ImageReader:
     """`run` is to be started in a nursery; `call` then works until that is cancelled."""
 
-    def __init__(self, path: str, on_new_epoch: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, path: str, on_new_epoch: Callable[[], Awaitable[None]], map_path: str | None = None
+    ) -> None:
         self._path = os.path.abspath(path)
+        self._map_path = map_path
         self._on_new_epoch = on_new_epoch
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: trio.SocketStream | None = None
@@ -73,7 +76,7 @@ class ImageReader:
         channel.setblocking(False)
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(channel))
         self._nursery.start_soon(self._receive, self._stream)
-        await self._ask("open", self._path)
+        await self._ask("open", self._path, self._map_path)
 
     def _stop(self, reason: str) -> None:
         """Everybody who waits is told; the next question starts a new reader."""

@@ -21,7 +21,12 @@ SUBTYPE: Final = "twinfs_image"
 
 
 async def serve_image(
-    path: str, mountpoint: str, *, on_ready: Callable[[], None], on_signal: Callable[[], None]
+    path: str,
+    mountpoint: str,
+    *,
+    map_path: str | None = None,
+    on_ready: Callable[[], None],
+    on_signal: Callable[[], None],
 ) -> None:
     """Serve until it is unmounted. Raises ImageError, MountError.
 
@@ -35,7 +40,7 @@ async def serve_image(
         image_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from None
-    operations = ImageOperations(path, image_fd=image_fd)
+    operations = ImageOperations(path, image_fd=image_fd, map_path=map_path)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(operations.reader.run)

@@ -9,6 +9,7 @@ from typing import Final
 
 from twinfs.errors import ImageError
 from twinfs.images.containers import Disk, open_disk
+from twinfs.images.damaged import Damaged
 from twinfs.images.filesystems import open_file_system
 from twinfs.images.partitions import PartitionTable, Scheme, read_table
 from twinfs.images.probes import Found, is_known, probe
@@ -40,19 +41,25 @@ class Volume:
 class Image:
     """An open image. Close it when done; threads may share it."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, damaged: Damaged | None = None) -> None:
         """Raises ImageError where not even the table can be read."""
         self.disk = disk
+        self.damaged = damaged
         self.table: PartitionTable = read_table(disk.source, is_known)
         self.volumes: tuple[Volume, ...] = tuple(self._find_volumes())
         self._file_systems: dict[int, FileSystem | ImageError] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: str) -> Image:
+    def open(cls, path: str, map_path: str | None = None) -> Image:
+        """With ddrescue's map of a disk that was partly read, what was not read is an error, not zeros."""
         disk = open_disk(path)
         try:
-            return cls(disk)
+            if map_path is None:
+                return cls(disk)
+            damaged = Damaged(disk.source, map_path)
+            disk.source = damaged
+            return cls(disk, damaged)
         except BaseException:
             disk.close()
             raise
@@ -89,7 +96,7 @@ class Image:
         return known
 
     def has_changed(self) -> bool:
-        return self.disk.has_changed()
+        return self.disk.has_changed() or (self.damaged is not None and self.damaged.has_changed())
 
     def close(self) -> None:
         self.disk.close()

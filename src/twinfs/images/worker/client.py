@@ -16,13 +16,13 @@ PATIENCE_SECONDS: Final = 9.0
 class ReaderClient:
     """A reader with one image open. A context manager; not for threads."""
 
-    def __init__(self, path: str) -> None:
-        """Raises ImageError where the image cannot be opened."""
+    def __init__(self, path: str, map_path: str | None = None) -> None:
+        """`map_path`: ddrescue's map. Raises ImageError where the image cannot be opened."""
         self._path = path
         self._process, self._channel = process.start()
         self._last = 0
         try:
-            self.call("open", os.path.abspath(path))
+            self.call("open", os.path.abspath(path), map_path and os.path.abspath(map_path))
         except BaseException:
             self.close()
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -62,6 +62,15 @@ class RemoteTree:
         while batch := self._client.call("data_ranges", inode, skipped):
             yield from batch
             skipped += len(batch)
+
+    def lost(self) -> Iterator[tuple[bytes, str]]:
+        """Names of volumes whose first blocks could not be read, and why."""
+        for name, message in self._client.call("lost"):
+            yield bytes(name), str(message)
+
+    def affected(self, inode: int) -> Sequence[tuple[int, int]]:
+        """(offset, length) of what cannot be read of a file; the image must have been opened with a map."""
+        return [(int(offset), int(length)) for offset, length in self._client.call("affected", inode)]
 
     def readlink(self, inode: int) -> bytes:
         return bytes(self._client.call("readlink", inode))

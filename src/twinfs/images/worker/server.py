@@ -15,6 +15,7 @@ import msgspec
 
 from twinfs.errors import ImageError
 from twinfs.images import progress
+from twinfs.images.affected import unread_of
 from twinfs.images.info import describe
 from twinfs.images.protocol import DirectoryEntry, InodeStat
 from twinfs.images.tree import ImageTree
@@ -88,8 +89,8 @@ class Server:
 
     # What can be asked for. Names and arguments are RemoteTree's.
 
-    def do_open(self, path: str) -> None:
-        image = Image.open(path)
+    def do_open(self, path: str, map_path: str | None = None) -> None:
+        image = Image.open(path, map_path)
         self._image, self._tree = image, ImageTree(image)
 
     def _opened(self) -> ImageTree:
@@ -149,6 +150,19 @@ class Server:
     def do_extents(self, inode: int) -> list[tuple[int, int, int]] | None:
         found = self._opened().extents(inode)
         return None if found is None or len(found) > _MAX_RANGES else found
+
+    def do_lost(self) -> list[tuple[bytes, str]]:
+        self._opened()
+        assert self._image is not None
+        return [(volume.name, volume.error) for volume in self._image.volumes if volume.error]
+
+    def do_affected(self, inode: int) -> list[tuple[int, int]]:
+        """What cannot be read of a file, up to _MAX_RANGES ranges."""
+        tree = self._opened()
+        assert self._image is not None
+        if self._image.damaged is None:
+            raise ImageError("it was opened without a map")
+        return unread_of(tree, self._image.damaged, tree.stat(inode))[:_MAX_RANGES]
 
     def do_readlink(self, inode: int) -> bytes:
         return self._opened().readlink(inode)
