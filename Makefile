@@ -57,5 +57,5 @@ uninstall:
 	@tools/setup.sh uninstall
 
 clean:
-	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tools tests -name __pycache__ -type d -prune -exec rm -rf {} +

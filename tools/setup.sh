@@ -24,8 +24,10 @@ helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 # pyfuse3 is built from source, hence the compiler, headers and pkg-config.
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
-test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git mount procps psmisc
+test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git lvm2 mount procps psmisc
  qemu-utils rsync sqlite3 systemd tar util-linux xfsprogs xvfb"
+image_packages="dosfstools exfat-fuse exfatprogs fdisk genisoimage mtools ntfs-3g parted squashfs-tools udftools xorriso
+ xz-utils zstd"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -84,7 +86,7 @@ prepare_system() {
     wanted=$run_packages
     pythons="python3 /usr/bin/python3"
     case $1 in
-        test) wanted="$wanted $test_packages" ;;
+        test) wanted="$wanted $test_packages $image_packages" ;;
         # What mounts at boot should not hang on a Python from somebody's home directory.
         install) pythons="/usr/bin/python3 python3" ;;
     esac

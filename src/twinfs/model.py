@@ -259,3 +259,60 @@ class VolumeConfig:
     on_event: tuple[str, ...] = ()
     mail_to: tuple[str, ...] = ()
     metrics_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePartition:
+    """One entry of an image's partition table, with what is in it.
+
+    `index` is Linux's number; 0 stands for the whole disk. `offset_bytes` is what `losetup -o` would want.
+    `type` is as sfdisk -J gives it, `filesystem`, `label` and `uuid` as blkid gives them. `free_bytes` is
+    None where it takes more than a look to know. `problem` tells why an entry is shown, but not followed.
+    """
+
+    index: int
+    start_sector: int
+    sectors: int
+    offset_bytes: int
+    size_bytes: int
+    type: str
+    name: str
+    bootable: bool
+    filesystem: str
+    label: str
+    uuid: str
+    partition_uuid: str = ""
+    attributes: str = ""
+    total_bytes: int = 0
+    free_bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLogicalVolume:
+    """A logical volume of LVM2 in an image. `name` is device-mapper's: `group-volume`."""
+
+    name: str
+    size_bytes: int
+    filesystem: str
+    label: str
+    uuid: str
+    total_bytes: int = 0
+    free_bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What `image info` tells. `container` names them all, the outermost first: "xz+qcow2"."""
+
+    container: str
+    virtual_size_bytes: int
+    sector_size: int
+    scheme: str
+    id: str
+    partitions: tuple[ImagePartition, ...]
+    warnings: tuple[str, ...] = ()
+    logical_volumes: tuple[ImageLogicalVolume, ...] = ()

@@ -14,6 +14,7 @@ import pytest
 
 from docs.markdown import INTERFACE, ROOT, first_column, rows, section
 from twinfs import errors, model
+from twinfs.cli import image
 from twinfs.cli.main import SUMMARIES
 from twinfs.daemon import config, options
 
@@ -26,10 +27,10 @@ def documented_commands() -> list[str]:
     return sorted(words[0].split()[1] for words in first_column(section(INTERFACE, "Commands")))
 
 
-def help_of(command: str) -> str:
+def help_of(*command: str) -> str:
     """As people see it, wide enough that no option is broken over two lines."""
     done = subprocess.run(
-        [Path(sys.executable).parent / "twinfs", command, "--help"],
+        [Path(sys.executable).parent / "twinfs", *command, "--help"],
         env={**os.environ, "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
@@ -44,6 +45,28 @@ def options_in(text: str) -> set[str]:
 
 def test_every_command_is_documented_and_every_documented_command_exists():
     assert documented_commands() == COMMANDS
+
+
+IMAGE_COMMANDS = sorted(image.SUMMARIES)
+
+
+@pytest.mark.parametrize("command", IMAGE_COMMANDS)
+def test_every_image_command_has_a_section_with_its_options_and_an_example(command):
+    described = section(INTERFACE, f"image {command}")
+    assert f"`twinfs image {command} IMAGE" in described
+    told = help_of("image", command)
+    assert options_in(told) - COMMON_OPTIONS - EVERYWHERE == options_in(described)
+    assert f"twinfs image {command}" in told.partition("\n")[2]
+
+
+def test_fields_of_image_info_are_documented():
+    text = section(INTERFACE, "JSON")
+    inner = re.search(r"`twinfs image info --json` prints one object: `\{(.*?)\}`", text)
+    assert inner is not None
+    fields = [field.name for field in dataclasses.fields(model.ImageInfo)]
+    assert re.findall(r'"(\w+)"', inner[1]) == ["type", *fields]
+    documented = {word for words in first_column(text, 1) for word in words}
+    assert documented == {field.name for field in dataclasses.fields(model.ImagePartition)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -17,8 +17,9 @@ from faults.alongside import alongside
 from faults.daily_use import use
 from faults.scene import Scene
 from faults.watching import count_of, log_bytes, status_of, wait_for, wait_for_state
+from support import tree
 from support.disks import Disk
-from support.faultfs import CHANGING, EVERYTHING
+from support.faultfs import CHANGING, EVERYTHING, Rule
 from support.machine import needs_root, run
 from twinfs.model import LegState, VolumeState
 
@@ -208,3 +209,50 @@ def test_a_hang_is_answered_for_and_the_leg_comes_back(base: Path) -> None:
         layer.thaw()
         wait_for_state(volume, VolumeState.CLEAN)
         volume.assert_legs_equal()
+
+
+@pytest.mark.parametrize("errno", ["EIO", "ENOSPC"])
+@alongside
+def test_a_failed_fsync_on_the_secondary_is_no_caller_s_problem_and_the_file_is_copied_again(
+    base: Path, errno: str
+) -> None:
+    """The disk said that it had written, then that it had not: it says so once, and has kept nothing."""
+    with Scene(base, "sync", "faultfs") as scene:
+        volume, layer = scene.volume, scene.layer
+        assert layer is not None
+        lie = layer.add(Rule(("write",), path="docs/file7", is_lying=True))
+        failure = layer.fail("fsync", errno=errno, path="docs/file7", times=1)
+        with open(scene.mount / "docs/file7", "r+b") as file:
+            file.write(b"!" * 1000)
+            file.flush()
+            os.fsync(file.fileno())
+        assert (lie.hits > 0, failure.hits) == (True, 1)
+        assert status_of(volume).state is not VolumeState.CLEAN
+        lie.remove()
+        wait_for_state(volume, VolumeState.CLEAN)
+        assert (layer.directory / "docs/file7").read_bytes()[:1000] == b"!" * 1000
+        volume.assert_legs_equal()
+        assert count_of(volume, "secondary_failed") == (1 if errno == "EIO" else 0)
+
+
+@alongside
+def test_a_disk_that_comes_back_and_keeps_nothing_is_found_out(base: Path) -> None:
+    with Scene(base, "sync", "faultfs") as scene:
+        assert scene.layer is not None
+        scene.layer.fail(*EVERYTHING, errno="EIO")
+        use(scene.mount, 1)
+        wait_for_state(scene.volume, VolumeState.DEGRADED)
+        scene.layer.clear()
+        # Its label is kept, and everything else is answered with "written".
+        lie = scene.layer.add(Rule(("write",), path="docs/*", is_lying=True))
+        tmp = scene.layer.add(Rule(("write",), path=".twinfs/tmp/*", is_lying=True))
+        wait_for(lambda: count_of(scene.volume, "verify_failed"), "nobody looked at what was copied", 30)
+        assert count_of(scene.volume, "secondary_back") == 0
+        assert status_of(scene.volume).state is not VolumeState.CLEAN
+        lie.remove()
+        tmp.remove()
+        wait_for_state(scene.volume, VolumeState.CLEAN, 40)
+        use(scene.mount, 2)
+        scene.volume.sync()
+        tree.assert_same(scene.first, scene.leg)
+        assert count_of(scene.volume, "verify_failed") == 1

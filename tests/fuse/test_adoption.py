@@ -6,15 +6,17 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support import tree
+from support.faultfs import FaultLayer, Rule
 from support.machine import run, tool
 from support.volume import Volume, wait_until
 
-_LARGE = 1500
+_LARGE = 300
 
 
 def make_yesterday(volume: Volume, files: int = 300, size: int = 3000) -> None:
@@ -146,23 +148,38 @@ def put_canary(path: Path) -> None:
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
+@pytest.fixture
+def slow_secondary(workspace: Path) -> Iterator[FaultLayer]:
+    """A leg that takes its time for every file, so that there is something to interrupt on any machine."""
+    with FaultLayer(workspace / "beneath", workspace / "slow") as layer:
+        layer.add(Rule(("write",), path="*large*", delay_seconds=0.03))
+        layer.add(Rule(("write",), path=".twinfs/tmp/*", delay_seconds=0.03))
+        yield layer
+
+
 @pytest.mark.parametrize("end", (signal.SIGINT, signal.SIGKILL), ids=("SIGINT", "SIGKILL"))
 @pytest.mark.parametrize("how", ("init --adopt", "sync", "mount --foreground"))
 @pytest.mark.deadline(300)
-def test_an_interrupted_adoption_goes_on_where_it_was(new_volume, how: str, end: signal.Signals) -> None:
-    volume: Volume = new_volume("batched", interval="1h")
-    make_yesterday(volume, files=50)
+def test_an_interrupted_adoption_goes_on_where_it_was(
+    new_volume, slow_secondary: FaultLayer, workspace: Path, how: str, end: signal.Signals
+) -> None:
+    legs = (workspace / "first", slow_secondary.path)
+    volume: Volume = new_volume("batched", interval="1h", legs=legs)
+    make_yesterday(volume, files=2)
     (volume.secondary / "only-here").write_text("the last copy")
     for number in range(_LARGE):
-        (volume.primary / f"large{number:03}").write_bytes(os.urandom(128 << 10))
+        (volume.primary / f"large{number:03}").write_bytes(os.urandom(1 << 10))
     interrupted = start_adoption(volume, how)
     try:
         wait_until(lambda: copied_so_far(volume), 60, "nothing was copied")
         interrupted.send_signal(end)
+        if how == "mount --foreground":
+            slow_secondary.clear()
         interrupted.communicate(timeout=60)
     finally:
         interrupted.kill()
         interrupted.communicate()
+    slow_secondary.clear()
     done = copied_so_far(volume)
     if how == "mount --foreground" and end == signal.SIGINT:
         assert interrupted.returncode == 0
@@ -177,6 +194,7 @@ def test_an_interrupted_adoption_goes_on_where_it_was(new_volume, how: str, end:
     volume.mount_it().assert_legs_equal()
     assert in_quarantine(volume) == {"only-here": "the last copy"}
     assert os.listdir(volume.secondary / ".twinfs/tmp") == [], "half-copied files were left behind"
+    volume.umount()
 
 
 def start_adoption(volume: Volume, how: str) -> subprocess.Popen[str]:

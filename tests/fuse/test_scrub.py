@@ -457,3 +457,30 @@ def test_what_was_written_and_never_scrubbed_is_judged_by_its_record(new_volume)
     found, _ = scrub(volume, "--repair", expect=1)
     assert judged(found) == {"file": ("content", "secondary")}
     volume.assert_legs_equal()
+
+
+@needs_root
+def test_what_a_disk_does_not_give_is_bad_there(new_volume, new_disk):
+    """The loop device's file ends before the last blocks of the file system: EIO, as from a bad sector."""
+    disks = [new_disk(name, size_bytes=64 << 20) for name in ("one", "two")]
+    for disk in disks:
+        (disk.path / "leg").mkdir()
+    volume = new_volume("sync", legs=(disks[0].path / "leg", disks[1].path / "leg")).init().mount_it()
+    (volume.mount / "first").write_bytes(b"readable" * 1000)
+    (volume.mount / "large").write_bytes(b"refused " * (1 << 20))
+    volume.umount()
+    image = disks[1].image
+    end = image.stat().st_size
+    content = image.read_bytes()
+    at = content.index(b"refused " * 1000) + (1 << 20)
+    os.truncate(image, at)
+    try:
+        found, _ = scrub(volume, expect=4)
+        assert judged(found) == {"large": ("content", "secondary")}
+        assert "cannot be read: Input/output error" in found[0]["detail"]
+    finally:
+        with open(image, "r+b") as raw:
+            raw.seek(at)
+            raw.write(content[at:])
+    assert image.stat().st_size == end
+    scrub(volume, expect=0)

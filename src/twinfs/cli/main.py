@@ -27,9 +27,14 @@ SUMMARIES = {
     "attach": "Put a detached leg back, and bring it up to date.",
     "replace": "Give a leg a new disk, while the volume is in use.",
     "promote": "Make the secondary the primary.",
+    "image": "Look into disk images, without root or a loop device.",
     "events": "List what happened to a volume, newest last.",
     "doctor": "Tell what this machine lacks, and the command that mends it.",
 }
+
+
+_READING = ("info", "ls", "cat", "extract")
+"""Commands of `twinfs image` that end soon and want a reader; it loads while they do."""
 
 
 def main() -> None:
@@ -49,6 +54,10 @@ def main() -> None:
 
 def run(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code; the message of a failure goes to stderr."""
+    if tokens[:1] == ["image"] and len(tokens) > 2 and tokens[1] in _READING and "--help" not in tokens:
+        from twinfs.images.worker.process import start_ahead
+
+        start_ahead()
     from cyclopts import CycloptsError
 
     from twinfs.cli.app import build_app

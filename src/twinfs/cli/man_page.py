@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from cyclopts import App
 
 from twinfs import __version__
+from twinfs.cli import image
 from twinfs.cli.app import build_app
 from twinfs.cli.main import SUMMARIES
 
@@ -43,7 +44,9 @@ def man_page() -> str:
         ".SH COMMANDS",
     ]
     for name in SUMMARIES:
-        lines += command_section(app, name)
+        below = image.SUMMARIES if name == "image" else ()
+        for words in ((name,), *((name, each) for each in below)):
+            lines += command_section(app, *words)
     lines += [".SH OPTIONS OF ALL COMMANDS", *option_list(app.meta)]
     lines += [".SH EXIT STATUS", *term_list(_EXIT_CODES), ".SH FILES", *term_list(_FILES)]
     lines += [".SH FSTAB", ".nf", escape(_FSTAB), ".fi"]
@@ -51,9 +54,16 @@ def man_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def command_section(app: App, name: str, program: str = "twinfs") -> Iterator[str]:
-    """A command's synopsis, what its docstring says, and its options."""
-    command = app[name]
+def command_section(app: App, *path: str, program: str = "twinfs") -> Iterator[str]:
+    """A command's synopsis, what its docstring says, and its options; of a group, what it is for."""
+    command = app
+    for word in path:
+        command = command[word]
+    name = " ".join(path)
+    if command.default_command is None:
+        yield f".SS {escape(program)} {name} \\fICOMMAND\\fR"
+        yield from paragraphs(str(command.help))
+        return
     arguments = [argument for argument in command.assemble_argument_collection() if argument.show]
     operands = [argument for argument in arguments if not argument.name.startswith("-")]
     words = [word.name if word.required else f"[{word.name}]" for word in operands]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from twinfs.daemon import config, holders, lock, mounts
 from twinfs.daemon.client import ControlClient, RemoteError
 from twinfs.daemon.find import canonical
+from twinfs.daemon.image_mounting import IMAGE_TYPE
 from twinfs.daemon.paths import Paths
 from twinfs.errors import BusyError, ControlError, MountError, NotMountedError
 from twinfs.model import Progress
@@ -27,6 +28,11 @@ def unmount(
         _unmount_volume(paths, target, on_progress, say)
         return
     place = canonical(target)
+    present = mounts.at(place)
+    if present is not None and present.filesystem_type == IMAGE_TYPE:
+        # Nothing to drain: an image is only read.
+        mounts.unmount(place, lazy=mounts.is_dead(place))
+        return
     name = _volume_mounted_at(paths, place)
     if name is not None:
         _unmount_volume(paths, name, on_progress, say)

@@ -36,15 +36,27 @@ async def serve(
 
     `task_status` is told when the kernel has been answered: from then on the tree is usable.
     """
-    mount_options = [f"fsname={_escape(fsname)}", "subtype=twinfs", "default_permissions", *options]
+    mount_options = [f"fsname={escape(fsname)}", "subtype=twinfs", "default_permissions", *options]
     if allow_other:
         mount_options.append("allow_other")
+    virtual = VirtualOperations(_own_directory(volume, mountpoint))
+    operations = Routing(Operations(volume), virtual)
+    await serve_operations(operations, mountpoint, mount_options, task_status=task_status)
+
+
+async def serve_operations(
+    operations: pyfuse3.Operations,
+    mountpoint: str,
+    mount_options: Sequence[str],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """As `serve`, for whatever answers the kernel; `mount_options` are fusermount3's."""
     device = await trio.to_thread.run_sync(handshake.mount, mountpoint, mount_options)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     session_fd = theirs.detach()
     try:
-        virtual = VirtualOperations(_own_directory(volume, mountpoint))
-        pyfuse3.init(Routing(Operations(volume), virtual), f"/dev/fd/{session_fd}", options=set())
+        pyfuse3.init(operations, f"/dev/fd/{session_fd}", options=set())
     except RuntimeError as error:
         os.close(device)
         raise MountError(str(error)) from error
@@ -89,6 +101,6 @@ async def _agree(ours: socket.socket, device: int, session_fd: int) -> None:
     os.dup2(device, session_fd, inheritable=False)
 
 
-def _escape(value: str) -> str:
+def escape(value: str) -> str:
     """A comma would end the option, see fusermount3(1)."""
     return value.replace("\\", "\\\\").replace(",", "\\,")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +112,42 @@ class FileSystem(Protocol):
     def xattrs(self, inode: int) -> dict[bytes, bytes]:
         """Full names (`user.x`), in the form the kernel's getxattr(2) would give them."""
         ...
+
+
+@runtime_checkable
+class ListsWithStat(Protocol):
+    """A file system that finds attributes sooner for a whole directory than name by name."""
+
+    def list_with_stat(self, inode: int) -> Iterator[tuple[DirectoryEntry, InodeStat]]:
+        """As `list`, with what `stat` would say. Entries whose attributes cannot be read are left out."""
+        ...
+
+
+Extents: TypeAlias = list[tuple[int, int, int]]
+"""(offset in a file, offset where its bytes lie, length), ascending; what is between reads as zeros."""
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """A file system that can tell where a file's bytes lie in its own window, plain."""
+
+    def extents(self, inode: int) -> Extents | None:
+        """With offsets in the window.
+
+        None: some of it is compressed, encrypted or kept elsewhere; read it through `read`.
+        """
+        ...
+
+
+@runtime_checkable
+class Physical(Protocol):
+    """A window whose bytes lie, as they are, in one image file."""
+
+    def physical(self, offset_bytes: int, length: int) -> tuple[int, int] | None:
+        """(offset in the image file, length) of as much as lies there in one piece."""
+        ...
+
+
+def physical_of(source: ByteSource, offset_bytes: int, length: int) -> tuple[int, int] | None:
+    """`Physical.physical` of a window that may have none."""
+    return source.physical(offset_bytes, length) if isinstance(source, Physical) else None

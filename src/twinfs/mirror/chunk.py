@@ -48,6 +48,8 @@ class ChunkCopier:
 
         Files that replace an old one are durable before they do.
         """
+        # What is begun is waited for, whatever happens; between two chunks is where to stop.
+        await trio.lowlevel.checkpoint_if_cancelled()
         core, attachment = self._core, self._core.attachment
         applier = attachment.applier
         number = core.names_number

@@ -49,6 +49,7 @@ class Drainer:
         self.lock = trio.Lock()
         self._copier = ChunkCopier(core)
         self.rebuilt = Rebuilt()
+        self.sample = self.rebuilt.sample
         self._troubles: list[Trouble] = []
         self._told: frozenset[tuple[bool, str]] = frozenset()
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
@@ -170,6 +171,8 @@ class Drainer:
         if taken.copy.has_replaced:
             core.log.append(taken.number, Touched(parent_of(taken.copy.path)))
         core.log.append(taken.number, Cleared(taken.node.ident))
+        if taken.mark.ranges:
+            self.sample.add(taken.copy.path)
         core.copying.discard(taken.node.ident)
         core.nodes.unpin(taken.node)
 

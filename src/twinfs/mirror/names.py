@@ -206,6 +206,8 @@ class Names:
                 if node is not None:
                     self._nodes.keep_removed_directory(node)
             else:
+                if node is not None and is_last:
+                    self._nodes.hold(node, dir_fd, name)
                 os.unlink(name, dir_fd=dir_fd)
             self._gone(node, parent, name, is_last=is_last)
             return ident
@@ -307,6 +309,8 @@ class _Move:
                 self._core.name_goes(victim, new_parent, new_name, replaced)
                 if victim.is_directory:
                     self._nodes.directory(victim)
+                elif replaced.st_nlink <= 1:
+                    self._nodes.hold(victim, self._new_fd, new_name)
             renameat2(old_name, new_name, self._old_fd, self._new_fd, self._flags)
             if victim is not None and victim.is_directory and not self.is_exchange:
                 self._nodes.keep_removed_directory(victim)

@@ -7,6 +7,7 @@ nothing, and a descriptor of a directory follows it wherever it goes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -87,6 +88,7 @@ class NodeTable:
         # An ordinary user may be allowed 1,024 descriptors in all.
         self._kept = min(_KEPT_DIRECTORIES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._deepest = min(_DEEPEST, self._kept // 3)
+        self._held = 0
         self._era = 0
         self._aliases: dict[int, int] = {}
         self._foreign: dict[tuple[int, int], int] = {}
@@ -273,6 +275,19 @@ class NodeTable:
             os.close(oldest.dir_fd)
             oldest.dir_fd = -1
 
+    def hold(self, node: Node, dir_fd: int, name: bytes) -> None:
+        """Before the last name of something other than a directory goes: keep its inode for as long as the
+        kernel remembers it.
+
+        Else its number could be another object's while the kernel still has the old one's times to flush:
+        they would become the new object's.
+        """
+        if node.dir_fd < 0 and self._held < self._kept:
+            # Should it not work, what follows says why.
+            with contextlib.suppress(OSError):
+                node.dir_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+                self._held += 1
+
     def keep_removed_directory(self, node: Node) -> None:
         """A removed directory may still be somebody's current one: keep the descriptor, which
         `directory` opened before, until the kernel forgets it."""
@@ -283,6 +298,7 @@ class NodeTable:
         if node.dir_fd >= 0:
             os.close(node.dir_fd)
             node.dir_fd = -1
+            self._held -= 0 if node.is_directory else 1
 
     @property
     def era(self) -> int:
@@ -304,6 +320,7 @@ class NodeTable:
         for node in self._nodes.values():
             node.dir_fd = -1
         self._directories.clear()
+        self._held = 0
         self._era += 1
         self._aliases = {}
         self._stand_on(root_fd)

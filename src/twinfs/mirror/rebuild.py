@@ -22,6 +22,7 @@ from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.progress import Meter
+from twinfs.mirror.sample import Sample
 from twinfs.mirror.secondary import let_go_of_open_files
 
 _LISTING_TRIES: Final = 20
@@ -34,6 +35,7 @@ class Rebuilt:
     """What comparisons found: objects looked at, files whose content differed and was copied."""
 
     def __init__(self) -> None:
+        self.sample = Sample()
         self.clear()
 
     def clear(self) -> None:
@@ -107,6 +109,7 @@ class Rebuild:
         self.put_off = set(core.compares) - known
 
     async def _step(self, comparer: Comparer, places: list[Place]) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         core, meter = self._core, self._meter
         place = places.pop()
         found = await core.lane.run(partial(self._compare_place, comparer, place))
@@ -184,6 +187,7 @@ class Rebuild:
         """Only a failing secondary ends the comparison; its record stays and begins it again."""
         if outcome is None and not copy.was_equal:
             self._rebuilt.differing += 1
+            self._rebuilt.sample.add(copy.path)
         if outcome is None or copy.path == GONE:
             return
         if isinstance(outcome, MovedError | FileNotFoundError):

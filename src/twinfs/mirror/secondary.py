@@ -157,12 +157,17 @@ class Secondary:
             leg.close()
             raise
 
+    def is_known_equal(self, primary: Leg) -> bool:
+        """Whether the labels say already that it has everything."""
+        is_same = self.leg is not None and self.leg.label.events == primary.label.events
+        return is_same and not primary.label.is_alone
+
     async def caught_up(self, core: Core, primary: Leg) -> bool:
         """Everything that it missed is on it: the event counters are equal again. First on this leg: a
         kill in between leaves one that was alone, and one that has all the same. True when it is news."""
         self.state = LegState.IN_SYNC
         leg = self.leg
-        if leg is None or (leg.label.events == primary.label.events and not primary.label.is_alone):
+        if leg is None or self.is_known_equal(primary):
             return False
         if leg.label.events != primary.label.events:
             change = LabelChange(events=primary.label.events, session=primary.label.session)

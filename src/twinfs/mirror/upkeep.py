@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,7 +17,7 @@ from twinfs.mirror.hang import HangWatch
 from twinfs.mirror.mend import Mender
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.schedule import seconds_until
-from twinfs.model import Mode
+from twinfs.model import LegState, Mode
 
 RETRY_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 1.0
@@ -34,6 +35,7 @@ class Upkeep:
         self._mender = mender
         self._wake = trio.Event()
         self._catching_up = trio.Lock()
+        self._is_distrusting = False
         self.interval_seconds = pair.config.interval_seconds
         self.at = pair.config.at
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
@@ -60,7 +62,8 @@ class Upkeep:
 
     def _pause_seconds(self) -> float:
         core = self._core
-        if not core.is_secondary_up or self._drainer.has_troubles or core.log.is_failing:
+        has_troubles = self._drainer.has_troubles or self._is_distrusting
+        if not core.is_secondary_up or has_troubles or core.log.is_failing:
             return RETRY_SECONDS
         if core.compares:
             return 0
@@ -92,15 +95,35 @@ class Upkeep:
 
     async def caught_up(self) -> None:
         """The secondary has all that it missed: say so on the labels, and to people, once."""
+        core, pair = self._core, self._pair
         try:
             async with self._catching_up:
-                is_news = await self._pair.secondary.caught_up(self._core, self._pair.primary)
+                if pair.secondary.is_known_equal(pair.primary):
+                    pair.secondary.state = LegState.IN_SYNC
+                    return
+                compared, differing = await self._drainer.sample.compare(core)
+                if differing:
+                    self._distrust(compared, differing)
+                    return
+                is_news = await pair.secondary.caught_up(core, pair.primary)
         except OSError as error:
             self._core.secondary_failed(error)
             return
+        self._is_distrusting = False
         if is_news:
             self.on_caught_up()
             self.on_event("secondary_back", "the secondary works again and has what it had missed")
+
+    def _distrust(self, compared: int, differing: list[bytes]) -> None:
+        if not self._is_distrusting:
+            self._is_distrusting = True
+            name = os.fsdecode(differing[0])
+            self.on_event(
+                "verify_failed",
+                f"{len(differing)} of {compared} files that were copied to {self._pair.secondary.path} read"
+                f" back otherwise, {name} for one: everything is compared, byte by byte",
+            )
+        self._core.compare_later(b"", 1)
 
     async def _shorten_log(self) -> None:
         """A log that never came to rest: write it anew, with what is pending."""

@@ -127,7 +127,8 @@ class Volume:
                 if core.is_done_up_to(number) and not core.compares:
                     await self._drainer.make_durable()
                     await self.upkeep.caught_up()
-                    return
+                    if not core.compares:
+                        return
             except LogError as error:
                 raise StateError(f"{error.filename}: the intent log: {error.strerror}") from error
             except OSError as error:

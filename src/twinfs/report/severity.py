@@ -24,6 +24,7 @@ _BAD_NEWS: Final = frozenset(
         "scrub_failed",
         "secondary_failed",
         "secondary_missing",
+        "verify_failed",
     )
 )
 

@@ -17,6 +17,7 @@ from typing import Final
 
 import trio
 
+from twinfs.fsio.syscalls import open_beneath
 from twinfs.journal.records import NameChange, Rename, touched_by
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import is_leg_failure
@@ -173,20 +174,46 @@ class Examiner:
         return sides[0], sides[1]
 
     async def _side(self, index: int, path: bytes, found: Look) -> tuple[Side, bool]:
+        if found.view.is_directory:
+            return await self._directory(index, path, found)
         if not found.view.is_file:
             return Side(found.view), True
         work = partial(hash_file, self.roots[index], path, self._methods[index])
         try:
             if index == 0:
-                hashed: Hashed = await trio.to_thread.run_sync(work, limiter=_limiter())
+                hashed: Hashed = await trio.to_thread.run_sync(
+                    work, limiter=_limiter(), abandon_on_cancel=True
+                )
             else:
                 hashed = await self._core.attachment.call(work)
-        except (FileNotFoundError, NotADirectoryError):
-            return Side(found.view), False
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return Side(found.view), False  # not to be compared now, or by this user
         except OSError as error:
             return Side(found.view, None, str(error.strerror)), True
         is_still = is_same(found.status, hashed.before) and is_same(hashed.before, hashed.after)
         return Side(found.view, hashed.content, hashed.error), is_still
+
+    async def _directory(self, index: int, path: bytes, found: Look) -> tuple[Side, bool]:
+        """A disk that does not list a directory gives nothing of what is in it."""
+        work = partial(_list, self.roots[index], path)
+        try:
+            if index == 0:
+                await trio.to_thread.run_sync(work, limiter=_limiter(), abandon_on_cancel=True)
+            else:
+                await self._core.attachment.call(work)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return Side(found.view), False
+        except OSError as error:
+            return Side(found.view, None, str(error.strerror)), True
+        return Side(found.view), True
+
+
+def _list(root_fd: int, path: bytes) -> None:
+    fd = open_beneath(root_fd, path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.listdir(fd)
+    finally:
+        os.close(fd)
 
 
 class _PrimaryError(OSError):

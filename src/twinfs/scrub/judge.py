@@ -37,7 +37,7 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class Side:
     """One leg's object. `content` is the hash of a regular file's bytes on the disk; `error` is why there
-    is none."""
+    is none, or why a directory cannot be listed."""
 
     view: View
     content: bytes | None = None
@@ -55,7 +55,7 @@ def judge(primary: Side | None, secondary: Side | None, known: Known | None) -> 
     """None when all is well. Links are judged apart, see `judge_link`."""
     if primary is None or secondary is None:
         return _one_sided(primary, secondary, known)
-    if primary.view.is_file and secondary.view.is_file:
+    if primary.error or secondary.error or (primary.view.is_file and secondary.view.is_file):
         verdict = _contents(primary, secondary, known)
         if verdict is not None:
             return verdict

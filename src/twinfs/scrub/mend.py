@@ -22,6 +22,7 @@ from twinfs.mirror.copier import TEMPORARY
 from twinfs.model import BadLeg, MismatchKind, ReadMethod
 from twinfs.scrub.build import Builder, metadata_over, times_over
 from twinfs.scrub.examine import Examined
+from twinfs.scrub.leftovers import PREFIX
 from twinfs.scrub.losers import Losers
 from twinfs.scrub.views import Look, View, field, is_same, look
 
@@ -57,6 +58,9 @@ class Mend:
         self.other_names = [name for name in names if name != self.path]
         self._builder = Builder(self._good_root, self._bad_root, method, is_left_out)
         self._temporary = b""
+        self._is_to_be_linked = False
+        self._linked_names: set[bytes] = set()
+        self._moved_times = [self.path]
         self._why = f"{found.verdict.kind}: {found.verdict.detail}"
 
     @property
@@ -70,24 +74,26 @@ class Mend:
             and _is_one_kind(self._good.view, self._bad_look.view)
         )
 
-    @property
-    def _is_to_be_linked(self) -> bool:
-        """Whether the good leg has it as another name of a file that the bad leg has, too."""
-        return self._found.suspicion.link_to is not None and _are_linked(
-            self._good_root, self.path, self._found.suspicion.link_to
-        )
-
     def prepare(self) -> None:
         """The long part. OSError, CopyFailedError: nothing has changed."""
+        other = self._found.suspicion.link_to
+        self._is_to_be_linked = other is not None and _are_linked(self._good_root, self.path, other)
+        self._linked_names = {
+            name for name in self.other_names if _are_linked(self._good_root, self.path, name)
+        }
         if self._good is None or self.is_metadata_only or self._is_to_be_linked:
             return
-        self._temporary = TEMPORARY + b"/scrub-%x" % id(self)
+        self._temporary = TEMPORARY + b"/" + PREFIX + b"%x" % id(self)
         content = None if self._good_side is None else self._good_side.content
         self._builder.build(self.path, self._temporary, content)
 
+    def require_good_unchanged(self) -> None:
+        """ChangedError: it is to be examined again."""
+        _require_same(self._good_root, self.path, self._good)
+
     def place(self) -> None:
-        """The short part. ChangedError: nothing was done, it is to be examined again."""
-        self._require_unchanged()
+        """The short part, right after `require_good_unchanged`. ChangedError: nothing was done."""
+        _require_same(self._bad_root, self.path, self._bad_look)
         if self._good is None:
             self._losers.move(self.path, self._why)
         elif self.is_metadata_only:
@@ -99,18 +105,10 @@ class Mend:
         else:
             self._put_in_place()
 
-    def _require_unchanged(self) -> None:
-        for root, before in ((self._good_root, self._good), (self._bad_root, self._bad_look)):
-            now = look(root, self.path)
-            if (now is None) != (before is None):
-                raise ChangedError
-            if now is not None and before is not None and not is_same(now.status, before.status):
-                raise ChangedError
-
     def _put_in_place(self) -> None:
         if self._is_to_be_linked:
             assert self._found.suspicion.link_to is not None
-            self._temporary = TEMPORARY + b"/scrub-%x" % id(self)
+            self._temporary = TEMPORARY + b"/" + PREFIX + b"%x" % id(self)
             self._link(self._found.suspicion.link_to, self._temporary)
         if self._bad_look is not None:
             if self._bad_look.view.is_directory or stat.S_ISDIR(self._stat(self._temporary).st_mode):
@@ -128,11 +126,11 @@ class Mend:
             present = look(self._bad_root, name)
             if present is None or not os.path.samestat(present.status, bad.status):
                 continue
-            if _are_linked(self._good_root, self.path, name):
-                temporary = TEMPORARY + b"/scrub-link-%x" % id(self)
+            if name in self._linked_names:
+                temporary = TEMPORARY + b"/" + PREFIX + b"link-%x" % id(self)
                 self._link(self.path, temporary)
                 self._rename(temporary, name)
-                self._restore_times(name)
+                self._moved_times.append(name)
 
     def _link(self, path: bytes, name: bytes) -> None:
         with located(self._bad_root, path) as (dir_fd, source):
@@ -148,8 +146,9 @@ class Mend:
         return os.stat(path, dir_fd=self._bad_root, follow_symlinks=False)
 
     def finish(self) -> bool:
-        """The directory's times, which the repair has moved; whether both legs are equal now."""
-        self._restore_times(self.path)
+        """The directories' times, which the repair has moved; whether both legs are equal now."""
+        for path in self._moved_times:
+            self._restore_times(path)
         good, bad = look(self._good_root, self.path), look(self._bad_root, self.path)
         if good is None or bad is None:
             return good is bad
@@ -165,6 +164,14 @@ class Mend:
         if self._temporary:
             remove_tree(self._bad_root, self._temporary)
             self._temporary = b""
+
+
+def _require_same(root_fd: int, path: bytes, before: Look | None) -> None:
+    now = look(root_fd, path)
+    if (now is None) != (before is None):
+        raise ChangedError
+    if now is not None and before is not None and not is_same(now.status, before.status):
+        raise ChangedError
 
 
 def _is_one_kind(first: View, second: View) -> bool:

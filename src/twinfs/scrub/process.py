@@ -15,6 +15,7 @@ from twinfs.errors import ScrubError
 from twinfs.scrub.messages import Finished, Frames, GiveWay, Order, Position, frame, from_worker
 
 _MODULE: Final = "twinfs.scrub.worker"
+_PATIENCE_SECONDS: Final = 5.0
 
 
 class Reader:
@@ -27,8 +28,28 @@ class Reader:
     async def run(self, on_position: Callable[[Position], None]) -> None:
         """Until all was read. ScrubError when it fails."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            process = await trio.lowlevel.open_process(
+        try:
+            process = await self._start(theirs)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        try:
+            async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as channel:
+                await channel.send_all(frame(self._order))
+                self._channel = channel
+                await self._listen(channel, on_position)
+        finally:
+            self._channel = None
+            process.kill()
+            # One that waits for a disk that hangs ends when that answers; the volume does not wait for it.
+            with trio.move_on_after(_PATIENCE_SECONDS, shield=True):
+                await process.wait()
+
+    async def _start(self, theirs: socket.socket) -> trio.Process:
+        try:
+            return await trio.lowlevel.open_process(
                 [sys.executable, "-m", _MODULE, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(), self._order.primary_fd, self._order.secondary_fd),
                 stdin=subprocess.DEVNULL,
@@ -37,16 +58,10 @@ class Reader:
                 cwd="/",
                 env=_environment(),
             )
-        try:
-            async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as channel:
-                await channel.send_all(frame(self._order))
-                self._channel = channel
-                await self._listen(channel, on_position)
-        finally:
-            self._channel = None
-            with trio.CancelScope(shield=True):
-                process.kill()
-                await process.wait()
+        except OSError as error:
+            raise ScrubError(
+                f"{sys.executable}: the scrub's reading process does not start: {error}"
+            ) from error
 
     async def _listen(self, channel: trio.SocketStream, on_position: Callable[[Position], None]) -> None:
         frames = Frames()

@@ -1,8 +1,10 @@
 """Hashes of what people have just written, taken while it is still in the page cache.
 
-So that the next scrub can tell which copy is right of files that no scrub has seen yet. Never at the cost of
-anybody: only what has been left alone for a while, only what is in memory (the disk is not asked), a little
-at a time, and nothing while people work on the volume. What is not recorded here, the next scrub records.
+So that the next scrub can tell which copy is right of files that no scrub has seen yet. Only what the primary
+has had since both legs were last equal: a file that was changed behind the volume's back must not pass for
+good. Never at the cost of anybody: only what has been left alone for a while, only what is in memory (the
+disk is not asked), a little at a time, and nothing while people work on the volume. What is not recorded
+here, the next scrub records.
 """
 
 from __future__ import annotations
@@ -36,6 +38,15 @@ _CHUNK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """An object that both legs had at `cleared_ns`."""
+
+    ident: int
+    path: bytes
+    cleared_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """A file's hash and metadata as they were after `begun_ns`."""
 
@@ -54,14 +65,15 @@ class Recorder:
         self._path = directory / FILE_NAME
         self._changes = changes
         self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[bytes, float]] = {}
+        self._waiting: dict[int, tuple[float, Waiting]] = {}
 
     def cleared(self, ident: int, path: bytes) -> None:
         """Both legs have the object; called from any thread. Of too many, the rest is left to the scrub."""
         with self._lock:
             self._waiting.pop(ident, None)
             if len(self._waiting) < _MOST_WAITING:
-                self._waiting[ident] = path, time.monotonic() + _QUIET_SECONDS
+                waiting = Waiting(ident, path, time.time_ns())
+                self._waiting[ident] = time.monotonic() + _QUIET_SECONDS, waiting
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -79,7 +91,7 @@ class Recorder:
             return
         # First what is to be forgotten: told later, it would take the new record away again.
         await trio.to_thread.run_sync(self._prepare, due)
-        due = [each for each in due if not self._is_changing(each[0])]
+        due = [each for each in due if not self._is_changing(each.ident)]
         taken = await trio.to_thread.run_sync(
             _take_all, self._core.primary_fd, due, self._core.nodes.ident_of
         )
@@ -92,27 +104,27 @@ class Recorder:
         core = self._core
         return ident in core.stale or ident in core.copying or self._changes.has_changed(ident)
 
-    def _due(self) -> list[tuple[int, bytes]]:
+    def _due(self) -> list[Waiting]:
         now = time.monotonic()
-        due: list[tuple[int, bytes]] = []
+        due: list[Waiting] = []
         with self._lock:
-            for ident, (path, at) in self._waiting.items():
+            for at, waiting in self._waiting.values():
                 if at > now or len(due) >= _FILES_A_TURN:
                     break  # in the order in which they were cleared
-                due.append((ident, path))
-            for ident, _ in due:
-                del self._waiting[ident]
+                due.append(waiting)
+            for waiting in due:
+                del self._waiting[waiting.ident]
         return due
 
-    def _prepare(self, due: list[tuple[int, bytes]]) -> None:
+    def _prepare(self, due: list[Waiting]) -> None:
         """With a row of its own, an object that is changed while it is hashed is known to have been."""
         self._changes.flush()
         store = Store(self._path)
         try:
             objects = Objects(store)
             with store.transaction():
-                for _, path in due:
-                    objects.id_of(path)
+                for each in due:
+                    objects.id_of(each.path)
         finally:
             store.close()
 
@@ -123,6 +135,9 @@ class Recorder:
             with store.transaction():
                 for each in taken:
                     identity = objects.id_of(each.path)
+                    known = objects.content_of(identity)
+                    if known is not None and known.is_about(each.view):
+                        continue  # a scrub was here meanwhile, and has seen the disks
                     objects.know_metadata(identity, each.ident, each.view)
                     objects.know_content(
                         identity,
@@ -136,16 +151,14 @@ class Recorder:
             store.close()
 
 
-def _take_all(
-    root_fd: int, due: list[tuple[int, bytes]], ident_of: Callable[[os.stat_result], int]
-) -> list[Taken]:
+def _take_all(root_fd: int, due: list[Waiting], ident_of: Callable[[os.stat_result], int]) -> list[Taken]:
     left = _BYTES_A_TURN
     found = []
-    for ident, path in due:
+    for waiting in due:
         if left <= 0:
             break
         try:
-            taken = _take(root_fd, path, ident, ident_of)
+            taken = _take(root_fd, waiting, ident_of)
         except OSError:
             continue  # gone, renamed, or not in memory any more
         if taken is not None:
@@ -154,13 +167,15 @@ def _take_all(
     return found
 
 
-def _take(root_fd: int, path: bytes, ident: int, ident_of: Callable[[os.stat_result], int]) -> Taken | None:
-    """None where it is another object by now, or is being written. OSError."""
+def _take(root_fd: int, waiting: Waiting, ident_of: Callable[[os.stat_result], int]) -> Taken | None:
+    """None where it is another object by now, or has changed since both legs had it. OSError."""
     begun_ns = time.time_ns()
-    with located(root_fd, path) as (dir_fd, name):
+    with located(root_fd, waiting.path) as (dir_fd, name):
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         view = view_at(dir_fd, name, status)
-        if ident_of(status) != ident or not view.is_file or view.size > _BYTES_A_TURN:
+        if ident_of(status) != waiting.ident or status.st_ctime_ns > waiting.cleared_ns:
+            return None
+        if not view.is_file or view.size > _BYTES_A_TURN:
             return None
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOATIME | os.O_CLOEXEC
         fd = os.open(name, flags, dir_fd=dir_fd)
@@ -170,7 +185,7 @@ def _take(root_fd: int, path: bytes, ident: int, ident_of: Callable[[os.stat_res
             return None
     finally:
         os.close(fd)
-    return Taken(path, ident, view, content, begun_ns)
+    return Taken(waiting.path, waiting.ident, view, content, begun_ns)
 
 
 def _hash_cached(fd: int, size: int) -> bytes:

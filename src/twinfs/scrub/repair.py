@@ -7,6 +7,7 @@ replaced file would lose what it writes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -53,6 +54,8 @@ class Repairer:
         """Whether both legs are equal afterwards. ChangedError: examine it again. NotRepairedError."""
         if bad is BadLeg.UNKNOWN:
             raise NotRepairedError("it is not known which copy is right; choose one with --prefer")
+        if found.looks == (None, None):
+            raise NotRepairedError("the disk does not even say what is there; look at it with fsck")
         method = self._methods[0 if bad is BadLeg.PRIMARY else 1]
         path = found.suspicion.path
         mend = Mend(
@@ -65,7 +68,7 @@ class Repairer:
             self._names(path),
         )
         try:
-            await self._on_leg(bad, mend.prepare)
+            await self._core.attachment.call(mend.prepare)
             async with self._drain_lock:
                 if bad is BadLeg.PRIMARY:
                     await self._place_on_primary(mend, found.looks)
@@ -75,20 +78,16 @@ class Repairer:
             raise NotRepairedError(str(error)) from error
         finally:
             with trio.CancelScope(shield=True):
-                await self._on_leg(bad, mend.abandon)
-        return await self._finish(mend)
-
-    async def _on_leg(self, leg: BadLeg, call: Callable[[], None]) -> None:
-        """In a thread, and on the secondary in one that can be given up when the disk hangs."""
-        if leg is BadLeg.SECONDARY:
-            await self._core.attachment.call(call)
-        else:
-            await trio.to_thread.run_sync(call)
-
-    async def _finish(self, mend: Mend) -> bool:
-        if mend.bad is BadLeg.SECONDARY:
+                await self._abandon(mend)
+        try:
             return await self._core.lane.run(mend.finish)
-        return mend.finish()
+        except OSError as error:
+            raise NotRepairedError(str(error)) from error
+
+    async def _abandon(self, mend: Mend) -> None:
+        """What stays on a disk that has failed is removed by the next repair."""
+        with contextlib.suppress(OSError):
+            await self._core.attachment.call(mend.abandon)
 
     async def _place_on_secondary(self, mend: Mend, looks: Looks) -> None:
         core = self._core
@@ -106,6 +105,7 @@ class Repairer:
 
         def place() -> None:
             core.catch_up(number)
+            mend.require_good_unchanged()
             mend.place()
             core.applier.forget(mend.path)
 
@@ -117,7 +117,11 @@ class Repairer:
             released.set()
 
     async def _place_on_primary(self, mend: Mend, looks: Looks) -> None:
-        """What is on the primary is what people see. No await between the checks and the end."""
+        """What is on the primary is what people see. No await between the checks and the end.
+
+        The secondary is asked before: it may hang, and only the volume itself changes it.
+        """
+        await self._core.attachment.call(mend.require_good_unchanged)
         if self._examiner.is_moving(mend.path, looks):
             raise ChangedError
         places = [self._place(path) for path in (mend.path, *mend.other_names)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from twinfs.mirror.volume import Volume
 from twinfs.model import Progress, ReadMethod, ScrubRun
 from twinfs.scrub.casework import Casework, OnMismatch
 from twinfs.scrub.changes import Changes
+from twinfs.scrub.leftovers import remove_leftovers
 from twinfs.scrub.messages import Order, Position
 from twinfs.scrub.options import Options
 from twinfs.scrub.process import Reader
@@ -74,6 +76,9 @@ class Scrubber:
         work = Casework(self._volume, self._changes, self._options, store, run, methods, on_mismatch)
         if is_resumed:
             work.look_again_at_findings()
+        if options.is_repairing:
+            await trio.to_thread.run_sync(remove_leftovers, core.primary_fd)
+            await core.attachment.call(partial(remove_leftovers, core.applier.root_fd))
         reader = Reader(self._order(run, methods))
         started = time.monotonic()
         try:

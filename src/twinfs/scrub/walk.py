@@ -28,7 +28,8 @@ _ROOT_IDENT: Final = 1
 _WRITTEN_AT_ONCE: Final = 500
 _ONLY_TIME: Final = ("mtime",)
 
-Listing = dict[bytes, os.stat_result]
+Listing = dict[bytes, os.stat_result | None]
+"""None for a name whose object the disk does not give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,8 @@ class Walk:
                 found[name] = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue  # gone since it was listed
+            except OSError:
+                found[name] = None
         return found
 
     def _compare(self, path: bytes, fds: tuple[int, int], first: Listing, second: Listing) -> None:
@@ -233,5 +236,5 @@ def _is_wholly_before(directory: list[bytes], last: list[bytes]) -> bool:
     return directory < last and directory != last[: len(directory)]
 
 
-def _are_directories(first: os.stat_result, second: os.stat_result) -> bool:
-    return stat.S_ISDIR(first.st_mode) and stat.S_ISDIR(second.st_mode)
+def _are_directories(first: os.stat_result | None, second: os.stat_result | None) -> bool:
+    return all(status is not None and stat.S_ISDIR(status.st_mode) for status in (first, second))

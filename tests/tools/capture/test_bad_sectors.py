@@ -123,6 +123,7 @@ def test_bad_areas_are_listed_for_people_with_offset_and_length(failing, workspa
     assert done.returncode == 1
     assert "  offset 3584, length 1024\n  offset 51200, length 512\n" in done.stdout
     assert "--resume --retries" in done.stderr
+    assert f"image affected --map {workspace}/out.img.map {workspace}/out.img" in done.stderr
 
 
 def test_resuming_a_finished_capture_reads_only_the_bad_sectors_again(failing, workspace):

@@ -8,16 +8,24 @@ import subprocess
 import sys
 
 import pytest
+from cyclopts import App
 
 from twinfs import __version__
-from twinfs.cli import main
+from twinfs.cli import image, main
 from twinfs.errors import TwinfsError
 
 
 @pytest.mark.parametrize("name", main.SUMMARIES)
 def test_the_overview_says_of_a_command_what_its_docstring_says(name):
-    function = getattr(importlib.import_module(f"twinfs.cli.{name}"), name)
-    assert main.SUMMARIES[name] == inspect.getdoc(function).splitlines()[0]
+    command = getattr(importlib.import_module(f"twinfs.cli.{name}"), name)
+    text = command.help if isinstance(command, App) else inspect.getdoc(command)
+    assert main.SUMMARIES[name] == text.splitlines()[0]
+
+
+@pytest.mark.parametrize("name", image.SUMMARIES)
+def test_the_image_overview_says_of_a_command_what_its_docstring_says(name):
+    command = getattr(importlib.import_module(f"twinfs.cli.image_{name}"), name)
+    assert image.SUMMARIES[name] == inspect.getdoc(command).splitlines()[0]
 
 
 def test_the_overview_lists_every_command(cli):

@@ -268,3 +268,19 @@ async def test_space_is_what_both_legs_have(ground: Ground) -> None:
     async with running(ground) as user:
         space = await user.volume.attributes.space()
         assert 0 < space.f_bavail <= os.statvfs(ground.primary).f_blocks
+
+
+async def test_a_number_is_not_used_again_while_the_kernel_remembers_the_removed(ground: Ground) -> None:
+    """It may still have that file's times to flush, and says only the number."""
+    async with running(ground) as user:
+        for path in ("gone", "replaced"):
+            await user.put(path, b"x")
+        await user.put("other", b"y")
+        numbers = {(ground.primary / path).stat().st_ino for path in ("gone", "replaced")}
+        await user.unlink("gone")
+        await user.rename("other", "replaced")
+        for attempt in range(20):
+            node = await user.put(f"new{attempt}", b"z")
+            assert node.ident not in numbers
+            assert (ground.primary / f"new{attempt}").stat().st_ino not in numbers
+        user.forget_all()

@@ -108,3 +108,10 @@ def test_links_are_judged_by_what_they_were():
     assert judge_link(False, is_linked_on_primary=True).bad_leg is BadLeg.PRIMARY
     assert judge_link(None, is_linked_on_primary=True).bad_leg is BadLeg.UNKNOWN
     assert judge_link(None, is_linked_on_primary=True).kind is MismatchKind.METADATA
+
+
+def test_a_directory_that_a_disk_does_not_list_is_bad_there():
+    refused = Side(DIRECTORY, None, "Input/output error")
+    assert verdict(refused, Side(DIRECTORY), None) == ("content", "primary")
+    assert verdict(Side(DIRECTORY), refused, None) == ("content", "secondary")
+    assert verdict(Side(DIRECTORY), Side(DIRECTORY), None) is None

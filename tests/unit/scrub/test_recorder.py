@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
+from support.faults import flip
 from twinfs.model import Mode
 from twinfs.scrub.changes import Changes
 from twinfs.scrub.objects import Objects, Row
@@ -31,9 +33,8 @@ class Listener:
     async def turn(self) -> None:
         await self.volume.sync()
         with self.recorder._lock:
-            self.recorder._waiting = {
-                ident: (path, 0.0) for ident, (path, _) in self.recorder._waiting.items()
-            }
+            waiting = self.recorder._waiting
+            self.recorder._waiting = {ident: (0.0, each) for ident, (_, each) in waiting.items()}
         await self.recorder.turn()
 
     def known(self, path: bytes) -> Row | None:
@@ -100,6 +101,32 @@ async def test_what_is_renamed_removed_or_no_file_is_left_to_the_scrub(tmp_path:
         assert listener.content(b"kept") == blake3(b"kept").digest()
         assert listener.content(b"moved") is None
         assert listener.content(b"gone") is None
+
+
+async def test_what_was_changed_behind_the_volumes_back_does_not_pass_for_good(tmp_path: Path):
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        listener = Listener(ground, user)
+        await user.put("file", b"good")
+        await user.volume.sync()
+        time.sleep(0.02)  # longer than the tick of the file system's clock
+        flip(ground.primary / "file", 1)
+        await listener.turn()
+        assert listener.content(b"file") is None
+
+
+async def test_what_a_scrub_has_recorded_stays(tmp_path: Path):
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        listener = Listener(ground, user)
+        await user.put("file", b"good")
+        await listener.turn()
+        store = Store(listener.directory / FILE_NAME)
+        store.db.execute("UPDATE object SET content = x'77'")
+        store.close()
+        listener.recorder.cleared(os.stat(ground.primary / "file").st_ino, b"file")
+        await listener.turn()
+        assert listener.content(b"file") == b"w"
 
 
 def _stale(ground: Ground, name: str):

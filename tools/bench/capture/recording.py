@@ -27,7 +27,7 @@ def of_a_screen(scratch: Path, seconds: float, say: Callable[[str], None]) -> It
         raise BenchError("Xvfb is not installed, so there is no screen to record")
     with _screen() as display:
         for fps in (10, 30):
-            case = f"screen {_SIZE}, {fps} fps, {seconds:g} s"
+            case = f"screen, {fps} fps, {seconds:g} s"
             for kind in KINDS:
                 say(f"{case}: {kind}")
                 base = scratch / "recording"

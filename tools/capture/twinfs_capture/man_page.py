@@ -31,7 +31,7 @@ def man_page() -> str:
         ".SH COMMANDS",
     ]
     for name in SUMMARIES:
-        lines += command_section(app, name, "twinfs-capture")
+        lines += command_section(app, name, program="twinfs-capture")
     lines += [".SH EXIT STATUS", *term_list(_EXIT_CODES), ".SH FILES", *term_list(_FILES)]
     lines += [".SH SEE ALSO", ".BR twinfs (1),", ".BR ddrescue (1),", ".BR b3sum (1)"]
     return "\n".join(lines) + "\n"

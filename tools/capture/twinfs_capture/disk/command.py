@@ -176,3 +176,4 @@ def _last_words(settings: Settings, outcome: Outcome) -> None:
         say(f"browse it: {where}")
     if outcome.unread:
         say("try the bad areas again with: --resume --retries 3")
+        say(f"which files they touch: twinfs image affected --map {settings.map} {settings.dest}")

@@ -1,0 +1,53 @@
+"""`twinfs image mount`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from twinfs.cli.image_parameters import ImagePath, MapFile
+from twinfs.cli.parameters import InjectedPaths
+from twinfs.cli.talk import say
+from twinfs.daemon.image_mounting import mount_image
+
+
+def mount(
+    image: ImagePath,
+    mountpoint: Annotated[str, Parameter(help="An existing directory.")],
+    /,
+    *,
+    map_file: MapFile = None,
+    foreground: Annotated[
+        bool, Parameter(name=["--foreground", "-f"], help="Stay, log to the terminal.")
+    ] = False,
+    paths: InjectedPaths,
+) -> int:
+    """Mount an image as a directory, without root.
+
+    Read-only. Partition N is /pN/, beside it /pN.img; /disk.img is the
+    whole disk. Set-id bits and device nodes are shown and without effect.
+    As root every user may look, as the permissions in the image allow;
+    otherwise you alone, and you may read all of it. An image that is
+    rewritten meanwhile is opened anew.
+
+    Of a disk that was partly read, ddrescue's map says which parts: with --map
+    reading any other is an error, where the image has zeros.
+
+    To end it: fusermount3 -u, umount, or twinfs umount MOUNTPOINT.
+
+    For example:
+
+        twinfs image mount disk.qcow2 /tmp/disk
+        ls /tmp/disk/p1
+        twinfs umount /tmp/disk
+    """
+    mount_image(
+        paths,
+        image,
+        mountpoint,
+        map_path=map_file,
+        is_foreground=foreground,
+        on_ready=lambda place: say(f"{image} is mounted at {place}"),
+    )
+    return 0

@@ -1,0 +1,81 @@
+"""Mount an image, in the foreground or as a daemon."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+
+from twinfs.daemon import logfile, mounts, start
+from twinfs.daemon.find import canonical
+from twinfs.daemon.groups import first_cause
+from twinfs.daemon.paths import Paths
+from twinfs.errors import ImageError, MountError, TwinfsError
+
+_log = logging.getLogger(__name__)
+
+IMAGE_TYPE = "fuse.twinfs_image"
+
+
+def mount_image(
+    paths: Paths,
+    image: str,
+    mountpoint: str,
+    *,
+    map_path: str | None = None,
+    is_foreground: bool,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Mount; return when it answers, or at the unmount in the foreground. Raises ImageError, MountError."""
+    place = canonical(mountpoint)
+    mounts_there = mounts.at(place)
+    if mounts_there is not None and mounts_there.filesystem_type == IMAGE_TYPE and mounts.is_dead(place):
+        mounts.unmount(place, lazy=True)
+    if not os.path.isdir(place):
+        raise MountError(f"{place} is not a directory; make it: mkdir -p {place}")
+    if not os.path.exists(image):
+        raise ImageError(f"{image}: no such file")
+    whole_map_path = os.path.abspath(map_path) if map_path is not None else None
+    body = partial(_serve, paths, os.path.abspath(image), whole_map_path, place, is_foreground)
+    if is_foreground:
+        body(lambda: on_ready(place))
+    else:
+        start.in_background(body, os.path.basename(image))
+        on_ready(place)
+
+
+def _serve(
+    paths: Paths,
+    image: str,
+    map_path: str | None,
+    place: str,
+    is_foreground: bool,
+    on_ready: Callable[[], None],
+) -> None:
+    import trio
+
+    from twinfs.fuse.image_session import serve_image
+
+    paths.state_dir.mkdir(parents=True, exist_ok=True)
+    logfile.configure(paths.state_dir / "images.log", also_to_stderr=is_foreground)
+
+    async def serve() -> None:
+        await serve_image(
+            image, place, map_path=map_path, on_ready=on_ready, on_signal=partial(_take_down, place)
+        )
+
+    try:
+        trio.run(serve)
+    except ExceptionGroup as group:
+        raise first_cause(group) from None
+
+
+def _take_down(place: str) -> None:
+    """Asked to end: the kernel then lets go, and the session with it. Lazily, for somebody may look in."""
+    present = mounts.at(place)
+    if present is not None and present.filesystem_type == IMAGE_TYPE:
+        try:
+            mounts.unmount(place, lazy=True)
+        except TwinfsError as error:
+            _log.warning("%s: %s", place, error)

@@ -1,0 +1,275 @@
+"""A mounted image: the kernel's requests, answered by the image's reader. Read-only; no policy here.
+
+The inode number that the kernel and users see is the reader's, with the reader's epoch above it.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import stat
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+
+from twinfs.errors import ImageError
+from twinfs.fuse.convert import FOREVER_SECONDS, absent
+from twinfs.fuse.image_extents import ExtentMap
+from twinfs.fuse.image_listings import MOST_LISTED, Listings
+from twinfs.fuse.image_reader import ImageReader, StaleError
+from twinfs.images.worker.wire import PackedStat
+
+log: Final = logging.getLogger(__name__)
+
+_EPOCH_SHIFT: Final = 60
+_EPOCHS: Final = 8
+_NUMBER_BITS: Final = (1 << _EPOCH_SHIFT) - 1
+_OWN_BITS: Final = (1 << 48) - 1
+_LIST_COUNT: Final = 256
+_BLOCK_BYTES: Final = 4096
+_MAPPED_BYTES: Final = 256 << 10
+"""Smaller files are read before a map of them would be of use."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Handler = Callable[Concatenate["ImageOperations", _P], Coroutine[Any, Any, _T]]
+
+
+def answered(handler: _Handler[_P, _T]) -> _Handler[_P, _T]:
+    """What cannot be read is EIO for the caller and a line in the log; the mount goes on."""
+
+    async def answer(self: ImageOperations, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return await handler(self, *args, **kwargs)
+        except StaleError:
+            raise pyfuse3.FUSEError(errno.ESTALE) from None
+        except ImageError as error:
+            log.warning("%s", error)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+        except OSError as error:
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        except pyfuse3.FUSEError:
+            raise
+        except Exception:
+            log.exception("%s failed", handler.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+
+    functools.update_wrapper(answer, handler)
+    return answer
+
+
+_Entries = list[tuple[bytes, PackedStat]]
+
+
+@dataclass(slots=True)
+class _Directory:
+    inode: int
+    start: int = 0
+    entries: _Entries = field(default_factory=list)
+    is_last: bool = False
+    """Whether nothing comes after `entries`."""
+    seen: _Entries | None = field(default_factory=list)
+    """What was listed from the beginning on; None once it is too much, or not in order."""
+
+
+@dataclass(slots=True)
+class _File:
+    inode: int
+    extents: ExtentMap | None
+
+
+class ImageOperations(pyfuse3.Operations):
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+    enable_acl = False
+
+    def __init__(self, path: str, *, image_fd: int, map_path: str | None = None) -> None:
+        """`image_fd` is the image file, from which what needs no decoding is read without the reader."""
+        super().__init__()
+        self.reader = ImageReader(path, self._forget_everything, map_path)
+        self._image_fd = image_fd
+        self._path = path
+        self._handles: dict[int, _Directory | _File] = {}
+        self._listings = Listings()
+        self._last_handle = 0
+
+    async def _forget_everything(self) -> None:
+        """After a new reader took over: the kernel asks again for all but the root."""
+        self._listings.clear()
+        self._image_fd = await trio.to_thread.run_sync(_reopened, self._path, self._image_fd)
+        top, _ = await self.reader.call("list", pyfuse3.ROOT_INODE, 0, 10_000)
+        for name, packed in top:
+            pyfuse3.invalidate_entry_async(pyfuse3.ROOT_INODE, name, ignore_enoent=True)
+            await _invalidate(self._shown(packed[0]))
+        await _invalidate(pyfuse3.ROOT_INODE)
+
+    # Numbers
+
+    def _shown(self, number: int) -> int:
+        if number & ~_OWN_BITS == 0:
+            return number  # the tree's own files: the same for every reader
+        return number | (self.reader.epoch % _EPOCHS) << _EPOCH_SHIFT
+
+    def _number(self, inode: int) -> int:
+        number = inode & _NUMBER_BITS
+        if self._shown(number) != inode:
+            raise StaleError("stale")
+        return number
+
+    def _entry(self, packed: PackedStat) -> pyfuse3.EntryAttributes:
+        entry = pyfuse3.EntryAttributes()
+        inode, mode, links, uid, gid, device, size, blocks, atime, mtime, ctime = packed
+        entry.st_ino = self._shown(inode)
+        entry.entry_timeout = entry.attr_timeout = FOREVER_SECONDS
+        entry.st_mode = mode
+        entry.st_nlink = min(links, 0xFFFFFFFF)
+        entry.st_uid = uid & 0xFFFFFFFF
+        entry.st_gid = gid & 0xFFFFFFFF
+        entry.st_rdev = device & 0xFFFFFFFF
+        entry.st_size = size
+        entry.st_blksize = _BLOCK_BYTES
+        entry.st_blocks = blocks
+        entry.st_atime_ns = atime
+        entry.st_mtime_ns = mtime
+        entry.st_ctime_ns = ctime
+        return entry
+
+    # Names and attributes
+
+    @answered
+    async def lookup(
+        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        found = await self.reader.call("lookup", self._number(parent_inode), name)
+        return absent() if found is None else self._entry(found)
+
+    @answered
+    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        return self._entry(await self.reader.call("stat", self._number(inode)))
+
+    @answered
+    async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
+        return bytes(await self.reader.call("readlink", self._number(inode)))
+
+    @answered
+    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        found = (await self.reader.call("xattrs", self._number(inode))).get(name)
+        if found is None:
+            raise pyfuse3.FUSEError(errno.ENODATA)
+        return bytes(found)
+
+    @answered
+    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+        return list(await self.reader.call("xattrs", self._number(inode)))
+
+    @answered
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        total, free = await self.reader.call("capacity")
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = _BLOCK_BYTES
+        data.f_blocks = total // _BLOCK_BYTES
+        data.f_bfree = data.f_bavail = free // _BLOCK_BYTES
+        data.f_namemax = 1000
+        return data
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """Numbers are not counted: they mean the same for as long as the reader lives."""
+
+    # Directories
+
+    def _opened(self, handle: _Directory | _File) -> int:
+        self._last_handle += 1
+        self._handles[self._last_handle] = handle
+        return self._last_handle
+
+    @answered
+    async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+        number = self._number(inode)
+        known = self._listings.get(number)
+        if known is not None:
+            return self._opened(_Directory(number, 0, known, is_last=True))
+        return self._opened(_Directory(number))
+
+    @answered
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        directory = self._handles[fh]
+        assert isinstance(directory, _Directory)
+        position = start_id
+        while True:
+            is_at_hand = directory.start <= position < directory.start + len(directory.entries)
+            if not is_at_hand and not (directory.is_last and position >= directory.start):
+                await self._fetch(directory, position)
+            following = directory.entries[position - directory.start :]
+            for name, packed in following:
+                if not pyfuse3.readdir_reply(token, name, self._entry(packed), position + 1):
+                    return
+                position += 1
+            if directory.is_last:
+                return
+
+    async def _fetch(self, directory: _Directory, position: int) -> None:
+        found, directory.is_last = await self.reader.call("list", directory.inode, position, _LIST_COUNT)
+        directory.entries, directory.start = found, position
+        if directory.seen is None or len(directory.seen) != position or position > MOST_LISTED:
+            directory.seen = None
+            return
+        directory.seen += found
+        if directory.is_last:
+            self._listings.put(directory.inode, directory.seen)
+
+    @answered
+    async def releasedir(self, fh: int) -> None:
+        del self._handles[fh]
+
+    # Contents
+
+    @answered
+    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise pyfuse3.FUSEError(errno.EROFS)
+        number = self._number(inode)
+        extents = None
+        found = await self.reader.call("stat", number)
+        if stat.S_ISREG(found[1]) and found[6] >= _MAPPED_BYTES:
+            listed = await self.reader.call("extents", number)
+            if listed is not None:
+                extents = ExtentMap(self._image_fd, found[6], listed)
+        handle = self._opened(_File(inode, extents))
+        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), keep_cache=True)
+
+    @answered
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        file = self._handles[fh]
+        assert isinstance(file, _File)
+        number = self._number(file.inode)
+        if file.extents is not None:
+            return await file.extents.read(off, size)
+        return bytes(await self.reader.call("read", number, off, size))
+
+    @answered
+    async def release(self, fh: int) -> None:
+        del self._handles[fh]
+
+
+async def _invalidate(inode: int) -> None:
+    """In a thread: the kernel waits for reads under way, which this one has to answer."""
+    try:
+        await trio.to_thread.run_sync(pyfuse3.invalidate_inode, pyfuse3.InodeT(inode))
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # the kernel does not know it: so much the better
+            raise
+
+
+def _reopened(path: str, old_fd: int) -> int:
+    """The file that is there now, under the old number: maps that still exist fail, see `StaleError`."""
+    new_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        os.dup2(new_fd, old_fd, inheritable=False)
+    finally:
+        os.close(new_fd)
+    return old_fd

@@ -1,0 +1,179 @@
+"""Asks the reader of a mounted image, many questions at once; replaces it when it hangs, dies or is behind.
+
+Every reader has an epoch. Numbers that one gave out mean nothing to the next, which may list directories
+in another order: whoever keeps numbers asks with their epoch, and learns that they are stale.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import subprocess
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from twinfs.errors import ImageError
+from twinfs.images.worker import process, wire
+from twinfs.images.worker.client import PATIENCE_SECONDS, prefixed
+
+_log: Final = logging.getLogger(__name__)
+_CHECK_SECONDS: Final = 2.0
+_RECEIVE_BYTES: Final = 1 << 20
+
+
+class StaleError(ImageError):
+    """The number is of a reader that is no more."""
+
+
+class _Waiting:
+    """One question on its way."""
+
+    __slots__ = ("answered", "result", "status")
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.status = wire.FAILED
+        self.result: Any = "the reader of the image died"
+
+
+class ImageReader:
+    """`run` is to be started in a nursery; `call` then works until that is cancelled."""
+
+    def __init__(
+        self, path: str, on_new_epoch: Callable[[], Awaitable[None]], map_path: str | None = None
+    ) -> None:
+        self._path = os.path.abspath(path)
+        self._map_path = map_path
+        self._on_new_epoch = on_new_epoch
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stream: trio.SocketStream | None = None
+        self._waiting: dict[int, _Waiting] = {}
+        self._last = 0
+        self._sending = trio.Lock()
+        self._starting = trio.Lock()
+        self._nursery: trio.Nursery | None = None
+        self._deadline_moved = 0.0
+        self.epoch = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Raises ImageError where the image cannot be opened the first time."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._start()
+                nursery.start_soon(self._watch)
+                task_status.started()
+        finally:
+            self._stop("the image is being unmounted")
+
+    async def _start(self) -> None:
+        assert self._nursery is not None
+        # Not in a thread: the reader dies with the thread that started it, see PR_SET_PDEATHSIG in prctl(2).
+        self._process, channel = process.start()
+        channel.setblocking(False)
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(channel))
+        self._nursery.start_soon(self._receive, self._stream)
+        await self._ask("open", self._path, self._map_path)
+
+    def _stop(self, reason: str) -> None:
+        """Everybody who waits is told; the next question starts a new reader."""
+        if self._process is not None:
+            process.stop(self._process)
+            self._process = None
+        self._stream = None
+        for waiting in self._waiting.values():
+            waiting.result = reason
+            waiting.answered.set()
+        self._waiting.clear()
+
+    async def call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
+        """Raises ImageError."""
+        if self._stream is None:
+            async with self._starting:
+                if self._stream is None:
+                    await self._restart()
+        return await self._ask(method, *arguments)
+
+    async def _restart(self) -> None:
+        self.epoch += 1
+        try:
+            await self._start()
+        except ImageError:
+            self._stop("the image cannot be opened")
+            raise
+        await self._on_new_epoch()
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  as call
+        stream = self._stream
+        if stream is None:
+            raise ImageError(f"{self._path}: its reader is gone")
+        self._last += 1
+        question = wire.frame((self._last, method, arguments))
+        waiting = self._waiting[self._last] = _Waiting()
+        try:
+            async with self._sending:
+                await stream.send_all(question)
+            await self._await(waiting, stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._lose(stream, "the reader of the image died")
+        if waiting.status == wire.CHANGED:
+            self._lose(stream, waiting.result)
+        if waiting.status != wire.OK:
+            raise ImageError(prefixed(self._path, waiting.result))
+        return waiting.result
+
+    async def _await(self, waiting: _Waiting, stream: trio.SocketStream) -> None:
+        self._deadline_moved = trio.current_time()
+        started = trio.current_time()
+        while not waiting.answered.is_set():
+            left = max(started, self._deadline_moved) + PATIENCE_SECONDS - trio.current_time()
+            if left <= 0:
+                waiting.result = f"no progress for {PATIENCE_SECONDS:.0f} s; it is damaged, or made to harm"
+                self._lose(stream, waiting.result)
+                return
+            with trio.move_on_after(left):
+                await waiting.answered.wait()
+
+    def _lose(self, stream: trio.SocketStream, reason: str) -> None:
+        if stream is self._stream:
+            _log.warning("%s: %s", self._path, reason)
+            self._stop(reason)
+
+    async def _receive(self, stream: trio.SocketStream) -> None:
+        """Hand answers to who waits for them, until this reader ends."""
+        buffer = bytearray()
+        try:
+            while piece := await stream.receive_some(_RECEIVE_BYTES):
+                buffer += piece
+                while len(buffer) >= wire.HEAD.size:
+                    (length,) = wire.HEAD.unpack_from(buffer)
+                    if len(buffer) < wire.HEAD.size + length:
+                        break
+                    self._answer(wire.answer_of(bytes(buffer[wire.HEAD.size : wire.HEAD.size + length])))
+                    del buffer[: wire.HEAD.size + length]
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            _log.info("%s: the reader closed its socket", self._path)
+        self._lose(stream, "the reader of the image died")
+        await stream.aclose()
+
+    def _answer(self, answer: wire.Answer) -> None:
+        ident, status, result = answer
+        if status == wire.ALIVE:
+            self._deadline_moved = trio.current_time()
+            return
+        waiting = self._waiting.pop(ident, None)
+        if waiting is not None:
+            waiting.status, waiting.result = status, result
+            waiting.answered.set()
+
+    async def _watch(self) -> None:
+        """An image that is rewritten is opened anew, also when nobody asks: the kernel answers for us."""
+        while not math.isinf(_CHECK_SECONDS):
+            await trio.sleep(_CHECK_SECONDS)
+            try:
+                await self.call("check")
+            except ImageError as error:
+                _log.info("%s", error)

@@ -1,0 +1,76 @@
+"""One mounted image, from the mount to the kernel's last word."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from twinfs.errors import ImageError
+from twinfs.fuse.image_operations import ImageOperations
+from twinfs.fuse.session import escape, serve_operations
+
+_log: Final = logging.getLogger(__name__)
+_READ_AHEAD_KIB: Final = 1024
+SUBTYPE: Final = "twinfs_image"
+"""Not that of volumes: umount(8) would call their helper."""
+
+
+async def serve_image(
+    path: str,
+    mountpoint: str,
+    *,
+    map_path: str | None = None,
+    on_ready: Callable[[], None],
+    on_signal: Callable[[], None],
+) -> None:
+    """Serve until it is unmounted. Raises ImageError, MountError.
+
+    As root every user may look, as the image's permissions allow; else the user who mounts it
+    may read all of it, and nobody else.
+    """
+    options = ["ro", "nosuid", "nodev", f"fsname={escape(path)}", f"subtype={SUBTYPE}"]
+    if os.geteuid() == 0:
+        options += ["allow_other", "default_permissions"]
+    try:
+        image_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}") from None
+    operations = ImageOperations(path, image_fd=image_fd, map_path=map_path)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(operations.reader.run)
+            nursery.start_soon(_obey_signals, on_signal)
+
+            async def serve(task_status: trio.TaskStatus[None]) -> None:
+                await serve_operations(operations, mountpoint, options, task_status=task_status)
+                nursery.cancel_scope.cancel()
+
+            await nursery.start(serve)
+            await trio.to_thread.run_sync(_read_ahead, mountpoint)
+            on_ready()
+    finally:
+        os.close(image_fd)
+
+
+def _read_ahead(mountpoint: str) -> None:
+    """Let the kernel ask for 1 MiB at once, as root: large files are read twice as fast. See bdi in sysfs.
+
+    Not on the thread that answers the kernel: looking at the mount asks it.
+    """
+    device = os.stat(mountpoint).st_dev
+    try:
+        with open(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", "w") as setting:
+            setting.write(str(_READ_AHEAD_KIB))
+    except OSError as error:
+        _log.info("read-ahead stays as it is: %s", error)
+
+
+async def _obey_signals(on_signal: Callable[[], None]) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            await trio.to_thread.run_sync(on_signal)

@@ -1,0 +1,115 @@
+"""Opens an image file down to the disk in it, through as many containers as there are."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from twinfs.errors import ImageError
+from twinfs.images.containers.beside import Beside
+from twinfs.images.containers.recognise import recognise
+from twinfs.images.protocol import ByteSource
+from twinfs.images.sources import CachedSource, FileSource, JoinedSource
+
+_MAX_DEPTH: Final = 4
+_MAX_PARTS: Final = 10_000
+
+
+@dataclass(slots=True)
+class Disk:
+    """A disk as its guest saw it. Close it when done."""
+
+    containers: tuple[str, ...]
+    """From the outside in, such as ("xz", "qcow2"); ("raw",) for a plain image."""
+    source: ByteSource
+    files: tuple[FileSource, ...]
+    beside: Beside | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.containers)
+
+    def has_changed(self) -> bool:
+        opened = self.beside.opened if self.beside is not None else ()
+        return any(file.has_changed() for file in (*self.files, *opened))
+
+    def close(self) -> None:
+        for file in self.files:
+            file.close()
+        if self.beside is not None:
+            self.beside.close()
+
+
+def open_disk(path: str) -> Disk:
+    """Raises ImageError."""
+    beside = Beside(path)
+    files: list[FileSource] = []
+    try:
+        files.append(FileSource(path))
+        source, kinds = _join(path, files, beside)
+        source, kinds = _unwrap(source, kinds, os.path.basename(path), beside)
+    except BaseException:
+        for file in files:
+            file.close()
+        beside.close()
+        raise
+    return Disk(kinds, source, tuple(files), beside)
+
+
+def open_nested(source: ByteSource, name: str) -> Disk:
+    """An image within an image: it has nothing beside it. Raises ImageError."""
+    source, kinds = _unwrap(source, (), name, None)
+    return Disk(kinds, source, (), None)
+
+
+def _join(path: str, files: list[FileSource], beside: Beside) -> tuple[ByteSource, tuple[str, ...]]:
+    """A first part (.001) with those that follow it; anything else as it is."""
+    match = re.fullmatch(r"(.*\.)(0*1)", os.path.basename(path), re.DOTALL)
+    if match is None or recognise(files[0]) != "raw":
+        return files[0], ()
+    stem, digits = match.groups()
+    parts: list[ByteSource] = [files[0]]
+    while beside.exists(name := f"{stem}{len(parts) + 1:0{len(digits)}d}"):
+        parts.append(beside.open(name))
+        if len(parts) > _MAX_PARTS:
+            raise ImageError(f"{path}: more than {_MAX_PARTS} parts")
+    return (JoinedSource(parts), ("split",)) if len(parts) > 1 else (files[0], ())
+
+
+def _unwrap(
+    source: ByteSource, kinds: tuple[str, ...], name: str, beside: Beside | None
+) -> tuple[ByteSource, tuple[str, ...]]:
+    # Not above: the library costs a tenth of a second, which a raw image need not pay.
+    for _ in range(_MAX_DEPTH):
+        kind = recognise(source)
+        if kind == "raw":
+            return source, kinds or ("raw",)
+        if kind == "ewf":
+            raise ImageError(f"{name}: E01 images cannot be read here")
+        if kind == "gzip":
+            from twinfs.images.containers.gzip import GzipSource
+
+            source, kinds = (
+                CachedSource(GzipSource(source), block_bytes=256 << 10, block_count=128),
+                (
+                    *kinds,
+                    kind,
+                ),
+            )
+            continue
+        from twinfs.images.explorer import open_container
+
+        source = open_container(kind, source, name, _opener(beside))
+        kinds = (*kinds, kind)
+    raise ImageError(f"{name}: more than {_MAX_DEPTH} containers within each other")
+
+
+def _opener(beside: Beside | None) -> Callable[[str], ByteSource]:
+    def refuse(name: str) -> ByteSource:
+        raise ImageError(f"the image needs {name!r} beside it, and lies within another image")
+
+    return refuse if beside is None else beside.open

@@ -1,0 +1,145 @@
+"""With `ext` the only importer of fs-explorer: what twinfs uses of it, and its errors made ours.
+
+These are its internals, not its documented interface, so its version is pinned exactly.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Final, cast
+
+from fs_explorer.entry import EntryType
+from fs_explorer.errors import PARSER_ERRORS, FsExplorerError
+from fs_explorer.errors import TargetNotFoundError as NotFound
+from fs_explorer.io.cache import Cache
+from fs_explorer.io.imagefile import ImageFile
+from fs_explorer.io.parallel import Pool
+from fs_explorer.io.source import PhysicalRange, RandomAccess
+from fs_explorer.io.stats import Stats
+from fs_explorer.tree import BlockSource, Context, Driver, Node, ProbeHint, StreamFactory, Tree, VolumeSet
+
+from twinfs.errors import ImageError
+from twinfs.images.protocol import ByteSource
+
+__all__ = [
+    "BlockSource",
+    "Driver",
+    "EntryType",
+    "ImageFile",
+    "Node",
+    "NotFound",
+    "RandomAccess",
+    "SourceAccess",
+    "StreamFactory",
+    "Tree",
+    "VolumeSet",
+    "compressed_size",
+    "driver",
+    "guarded",
+    "make_context",
+    "open_with",
+    "stream_factory",
+]
+
+_CACHE_BYTES: Final = 48 << 20
+_THREADS: Final = 2
+_WINDOW: Final = -1
+"""Stands for our window where the library would put a descriptor of its own."""
+# A parser fed with garbage may stumble over anything; none of it is a reason to end the process.
+_STUMBLES: Final[tuple[type[BaseException], ...]] = (
+    *PARSER_ERRORS,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+)
+
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Whatever the library raises becomes an ImageError that begins with `what`."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except FsExplorerError as error:
+        raise ImageError(f"{what}: {error}") from None
+    except MemoryError:
+        raise ImageError(f"{what}: it asks for more memory than a reader may have") from None
+    except _STUMBLES as error:
+        raise ImageError(f"{what}: damaged ({type(error).__name__}: {error})") from None
+    except OSError as error:
+        raise ImageError(f"{what}: {error.strerror or error}") from None
+
+
+class SourceAccess(RandomAccess):
+    """One of our windows as the library wants to see bytes."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self.source = source
+        self.size = source.size_bytes
+
+    def read_at(self, off: int, n: int) -> bytes:
+        return self.source.read_at(off, n)
+
+    def physical_ranges(self, off: int, n: int) -> list[PhysicalRange] | None:
+        n = min(n, self.size - off)
+        return [(_WINDOW, off, n)] if n > 0 and off >= 0 else []
+
+
+def make_context(resolve: Callable[[str], RandomAccess] | None = None) -> Context:
+    """`resolve` opens what an image names beside itself; without it nothing is opened."""
+    stats = Stats()
+    return Context(
+        cache=Cache(_CACHE_BYTES, stats),
+        stats=stats,
+        # A RandomAccess is passed through as it is, though the annotation knows only of files.
+        resolver=cast("Callable[[str], BinaryIO] | None", resolve),
+        pool=Pool(_THREADS),
+    )
+
+
+def driver(module: str, name: str) -> type[Driver]:
+    found = getattr(importlib.import_module(module), name)
+    return cast("type[Driver]", found)
+
+
+def open_with(
+    chosen: type[Driver], source: ByteSource, context: Context, name: str | None = None
+) -> BlockSource | VolumeSet | Tree | object:
+    access = SourceAccess(source)
+    return chosen.open(access, context, ProbeHint.make(access, name))
+
+
+def stream_factory(codec: str, access: RandomAccess, context: Context) -> StreamFactory:
+    """Decodes from any offset, remembering places to resume from."""
+    from fs_explorer.codecs import resumable
+
+    return resumable.stream_factory(
+        codec,
+        access,
+        backend=context.backend,
+        stats=context.stats,
+        pool=context.pool,
+        budget=context.cache.budget // 4,
+    )
+
+
+def compressed_size(codec: str, access: RandomAccess) -> int | None:
+    """The size of what is compressed, where the file says it for certain (an xz index, zstd's frames)."""
+    from fs_explorer.containers import streams
+
+    try:
+        if codec == "xz":
+            said = streams._xz_meta(access)
+        elif codec == "zstd":
+            said = streams._zstd_meta(access)
+        else:
+            return None
+    except FsExplorerError:
+        return None
+    size = said.get("size") if said.get("exact") else None
+    return size if isinstance(size, int) else None

@@ -1,0 +1,18 @@
+"""Who reads which file system."""
+
+from __future__ import annotations
+
+from twinfs.images.probes import Found
+from twinfs.images.protocol import ByteSource, FileSystem
+
+
+def open_file_system(source: ByteSource, found: Found) -> FileSystem | None:
+    """None: nobody here can read it. Raises ImageError where it is damaged."""
+    if found.kind == "xfs":
+        from twinfs.images import xfs
+
+        return xfs.open_file_system(source)
+    # Imported when needed: the library takes a tenth of a second, and `image info` needs none of it.
+    from twinfs.images import explorer
+
+    return explorer.open_file_system(source, found)

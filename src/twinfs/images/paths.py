@@ -1,0 +1,24 @@
+"""Paths within an image, such as /p1/etc/hosts."""
+
+from __future__ import annotations
+
+from twinfs.errors import ImageError
+from twinfs.images.protocol import FileSystem
+
+
+def resolve(tree: FileSystem, path: bytes) -> int:
+    """The inode a path leads to. Symbolic links are not followed: where they lead is not ours to say.
+
+    A file on the way is taken for an image within the image. Raises ImageError.
+    """
+    inode = tree.root_inode
+    done = b""
+    for part in path.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        done += b"/" + part
+        found = tree.lookup(inode, part)
+        if found is None:
+            raise ImageError(f"{done.decode(errors='surrogateescape')}: not in the image")
+        inode = found
+    return inode

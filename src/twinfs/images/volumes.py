@@ -1,0 +1,146 @@
+"""What an image holds: its disk, the table, and the volumes that can be looked into."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from twinfs.errors import ImageError
+from twinfs.images.containers import Disk, open_disk
+from twinfs.images.damaged import Damaged
+from twinfs.images.filesystems import open_file_system
+from twinfs.images.partitions import PartitionTable, Scheme, read_table
+from twinfs.images.probes import Found, is_known, probe
+from twinfs.images.protocol import ByteSource, FileSystem
+from twinfs.images.sources import Window
+
+LOGICAL_BASE: Final = 100_000
+_MAX_LOGICAL: Final = 1000
+
+
+@dataclass(slots=True)
+class Volume:
+    """A window of the disk that may hold a file system; partition 0 is the whole disk."""
+
+    index: int
+    """The partition's number; logical volumes are numbered on from LOGICAL_BASE."""
+    name: bytes
+    """Of its directory: `p1`, or `group-volume` as device-mapper calls logical volumes."""
+    source: ByteSource
+    found: Found | None
+    error: str = ""
+    """Why its first blocks could not be read."""
+
+    @property
+    def is_readable(self) -> bool:
+        return self.found is not None and self.found.is_file_system
+
+
+class Image:
+    """An open image. Close it when done; threads may share it."""
+
+    def __init__(self, disk: Disk, damaged: Damaged | None = None) -> None:
+        """Raises ImageError where not even the table can be read."""
+        self.disk = disk
+        self.damaged = damaged
+        self.table: PartitionTable = read_table(disk.source, is_known)
+        self.volumes: tuple[Volume, ...] = tuple(self._find_volumes())
+        self._file_systems: dict[int, FileSystem | ImageError] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str, map_path: str | None = None) -> Image:
+        """With ddrescue's map of a disk that was partly read, what was not read is an error, not zeros."""
+        disk = open_disk(path)
+        try:
+            if map_path is None:
+                return cls(disk)
+            damaged = Damaged(disk.source, map_path)
+            disk.source = damaged
+            return cls(disk, damaged)
+        except BaseException:
+            disk.close()
+            raise
+
+    def _find_volumes(self) -> Sequence[Volume]:
+        if self.table.scheme is Scheme.NONE:
+            whole = _volume(0, b"p0", self.disk.source)
+            return [whole, *_logical([whole])]
+        size = self.table.sector_size
+        found = [
+            _volume(
+                each.index,
+                b"p%d" % each.index,
+                Window(self.disk.source, each.start_sector * size, each.sectors * size),
+            )
+            for each in self.table.partitions
+            if not each.is_container and not each.problem
+        ]
+        found += _logical(found)
+        whole = _volume(0, b"p0", self.disk.source)
+        if whole.found is not None and whole.found.kind in ("iso9660", "udf"):
+            # An installation disc that is also a bootable stick: the table points into the disc.
+            found.insert(0, whole)
+        return found
+
+    def file_system(self, volume: Volume) -> FileSystem:
+        """Opened when first asked for. Raises ImageError, the same each time, where it cannot be read."""
+        with self._lock:
+            known = self._file_systems.get(volume.index)
+            if known is None:
+                known = self._file_systems[volume.index] = _opened(volume)
+        if isinstance(known, ImageError):
+            raise ImageError(*known.args)
+        return known
+
+    def has_changed(self) -> bool:
+        return self.disk.has_changed() or (self.damaged is not None and self.damaged.has_changed())
+
+    def close(self) -> None:
+        self.disk.close()
+
+
+def _volume(index: int, name: bytes, source: ByteSource) -> Volume:
+    try:
+        return Volume(index, name, source, probe(source))
+    except ImageError as error:
+        return Volume(index, name, source, None, str(error))
+
+
+def _logical(partitions: Sequence[Volume]) -> list[Volume]:
+    """The logical volumes of all groups whose physical volumes are among the partitions."""
+    members = [each for each in partitions if each.found is not None and each.found.kind == "LVM2_member"]
+    if not members:
+        return []
+    from twinfs.images import lvm
+
+    found: dict[bytes, Volume] = {}
+    for member in members:
+        others = [each.source for each in members if each is not member]
+        try:
+            listed = lvm.logical_volumes(member.source, others) or []
+        except ImageError as error:
+            member.error = str(error)
+            continue
+        for each in listed[:_MAX_LOGICAL]:
+            # As device-mapper names them: a dash in a name is doubled, see dmsetup(8).
+            name = f"{each.group.replace('-', '--')}-{each.name.replace('-', '--')}".encode()
+            if name not in found:
+                found[name] = _volume(LOGICAL_BASE + len(found), name, each.source)
+                found[name].error = found[name].error or each.problem or ""
+    return list(found.values())
+
+
+def _opened(volume: Volume) -> FileSystem | ImageError:
+    where = volume.name.decode() if volume.index else "the disk"
+    if volume.found is None:
+        return ImageError(f"{where}: no file system is known there{volume.error and ': '}{volume.error}")
+    try:
+        opened = open_file_system(volume.source, volume.found)
+    except ImageError as error:
+        return ImageError(f"{where}: {error}")
+    if opened is None:
+        return ImageError(f"{where}: {volume.found.kind} cannot be read here; its bytes are there as .img")
+    return opened

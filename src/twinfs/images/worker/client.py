@@ -1,0 +1,90 @@
+"""Asks a reader, one question at a time. Never waits longer than it gets on."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import TracebackType
+from typing import Any, Final
+
+from twinfs.errors import ImageError
+from twinfs.images.worker import process, wire
+
+PATIENCE_SECONDS: Final = 9.0
+
+
+class ReaderClient:
+    """A reader with one image open. A context manager; not for threads."""
+
+    def __init__(self, path: str, map_path: str | None = None) -> None:
+        """`map_path`: ddrescue's map. Raises ImageError where the image cannot be opened."""
+        self._path = path
+        self._process, self._channel = process.start()
+        self._last = 0
+        try:
+            self.call("open", os.path.abspath(path), map_path and os.path.abspath(map_path))
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
+        """Raises ImageError with the image's name; a reader that hangs is killed."""
+        self._last += 1
+        try:
+            self._channel.sendall(wire.frame((self._last, method, arguments)))
+            status, result = self._await(self._last)
+        except OSError:
+            raise ImageError(f"{self._path}: {process.last_words(self._process)}") from None
+        if status != wire.OK:
+            raise ImageError(prefixed(self._path, result))
+        return result
+
+    def _await(self, ident: int) -> tuple[int, Any]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                found, status, result = wire.answer_of(self._receive_frame(deadline))
+            except TimeoutError:
+                process.stop(self._process)
+                raise ImageError(
+                    f"{self._path}: no progress for {PATIENCE_SECONDS:.0f} s; it is damaged, or made to harm"
+                ) from None
+            if status == wire.ALIVE:
+                deadline = time.monotonic() + PATIENCE_SECONDS
+            elif found == ident:
+                return status, result
+
+    def _receive_frame(self, deadline: float) -> bytes:
+        (length,) = wire.HEAD.unpack(self._receive(wire.HEAD.size, deadline))
+        if length > wire.MAX_ANSWER_BYTES:
+            raise ImageError(f"{self._path}: the reader's answer makes no sense")
+        return self._receive(length, deadline)
+
+    def _receive(self, length: int, deadline: float) -> bytes:
+        found = bytearray(length)
+        view = memoryview(found)
+        at = 0
+        while at < length:
+            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+            count = self._channel.recv_into(view[at:])
+            if count == 0:
+                raise ConnectionResetError
+            at += count
+        return bytes(found)
+
+    def close(self) -> None:
+        self._channel.close()
+        process.stop(self._process)
+
+    def __enter__(self) -> ReaderClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def prefixed(path: str, message: str) -> str:
+    """Messages about the image file itself begin with its name already."""
+    return message if path and message.startswith((path, os.path.abspath(path))) else f"{path}: {message}"

@@ -1,0 +1,62 @@
+"""Starts and ends readers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from typing import Final
+
+from twinfs.errors import ImageError
+
+_ARENAS: Final = "2"
+
+
+_waiting: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+
+def start_ahead() -> None:
+    """Start a reader that the next `start` will hand out: it loads while its caller does.
+
+    Only where one is wanted for certain. Unused, it ends with this process.
+    """
+    _waiting.append(_started())
+
+
+def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A fresh reader and our end of its socket. Whoever calls this ends it, with `stop`."""
+    return _waiting.pop() if _waiting else _started()
+
+
+def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "twinfs.images.worker", str(theirs.fileno())],
+            # Not by its path, which an ordinary user may have no right to go along.
+            executable="/proc/self/exe",
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            # Each arena of malloc reserves 64 MB of what the reader may have.
+            env={**os.environ, "MALLOC_ARENA_MAX": _ARENAS},
+        )
+    except OSError as error:
+        ours.close()
+        raise ImageError(f"cannot start a reader: {error.strerror}") from None
+    finally:
+        theirs.close()
+    return process, ours
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """It has nothing to save."""
+    process.kill()
+    process.wait()
+
+
+def last_words(process: subprocess.Popen[bytes]) -> str:
+    """Why there is no answer, once the socket is closed from the other side."""
+    code = process.wait()
+    return f"the reader of the image died ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
