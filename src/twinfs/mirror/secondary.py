@@ -165,6 +165,8 @@ class Secondary:
     async def caught_up(self, core: Core, primary: Leg) -> bool:
         """Everything that it missed is on it: the event counters are equal again. First on this leg: a
         kill in between leaves one that was alone, and one that has all the same. True when it is news."""
+        if self.is_detached:
+            return False
         self.state = LegState.IN_SYNC
         leg = self.leg
         if leg is None or self.is_known_equal(primary):
@@ -189,10 +191,16 @@ class Secondary:
         change = LabelChange(is_detached=True)
         if not primary.label.is_alone:
             change = LabelChange(is_detached=True, is_alone=True, events=primary.label.events + 1)
-        await trio.to_thread.run_sync(partial(primary.write_label, is_in_use=True, change=change))
+        # From here on nobody says that it has caught up: the labels are to say that they part.
+        self.is_detached = True
+        try:
+            await trio.to_thread.run_sync(partial(primary.write_label, is_in_use=True, change=change))
+        except BaseException:
+            self.is_detached = False
+            raise
         leg, self.leg = self.leg, None
         self._session = "" if leg is None else leg.label.session
-        self.is_detached, self.state = True, LegState.MISSING
+        self.state = LegState.MISSING
         if leg is not None and core.is_secondary_up:
             with contextlib.suppress(OSError):
                 await core.attachment.call(lambda: leg.write_label(is_in_use=False))

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from twinfs.errors import TwinfsError
 from twinfs.journal.log import IntentLog
 from twinfs.mirror import label
 from twinfs.mirror.volume import Volume
-from twinfs.model import Mode, Role
+from twinfs.model import LegState, Mode, Role
 from unit.mirror.kit import Ground, User, abandon, new_ground, running
 
 
@@ -110,3 +111,26 @@ async def test_a_file_without_a_name_stays_what_it_is_to_who_has_it_open(tmp_pat
         await user.put("f", b"1")
     assert not os.path.exists(ground.secondary / "temporary")
     ground.assert_equal()
+
+
+async def test_a_leg_that_is_being_detached_does_not_catch_up_on_its_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        await user.put("f", b"1")
+        volume, run_sync = user.volume, trio.to_thread.run_sync
+        await volume.sync()
+
+        async def run_and_look_away(*arguments: Any, **named: Any) -> Any:
+            result = await run_sync(*arguments, **named)
+            monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
+            await volume.upkeep.caught_up()
+            return result
+
+        monkeypatch.setattr(trio.to_thread, "run_sync", run_and_look_away)
+        secondary = volume.pair.secondary
+        await secondary.detach(volume.core, volume.pair.primary)
+        known = volume.pair.primary.label
+        assert (known.is_alone, known.is_detached, known.events) == (True, True, 2)
+        assert secondary.state is LegState.MISSING
