@@ -6,14 +6,30 @@ because xattr calls take no dir_fd. The last component is never followed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 _XATTR_ABSENT = (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.EACCES)
 _PRIVILEGED = ("trusted.", "security.")
+
+
+class SourceError(OSError):
+    """What is copied from cannot be read: what is copied to is not to blame."""
+
+
+@contextlib.contextmanager
+def reading_source() -> Iterator[None]:
+    """Errors of a failing disk become SourceError; those of names and rights stay what they are."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        raise
+    except OSError as error:
+        raise SourceError(error.errno, error.strerror, error.filename) from error
 
 
 def fd_path(fd: int) -> bytes:
@@ -71,9 +87,10 @@ def copy_metadata(source: bytes, destination: bytes, *, follow: bool = False) ->
     Only what differs is changed. The order matters: chown clears set-id bits and capabilities, an ACL
     sets the group bits of the mode, and everything but utimens moves the ctime only.
     """
-    wanted = os.stat(source, follow_symlinks=follow)
+    with reading_source():
+        wanted, xattrs = os.stat(source, follow_symlinks=follow), read_xattrs(source, follow=follow)
     own(destination, wanted.st_uid, wanted.st_gid, follow=follow)
-    write_xattrs(destination, read_xattrs(source, follow=follow), follow=follow)
+    write_xattrs(destination, xattrs, follow=follow)
     present = os.stat(destination, follow_symlinks=follow)
     if wanted.st_mode != present.st_mode and not stat.S_ISLNK(wanted.st_mode):
         os.chmod(destination, stat.S_IMODE(wanted.st_mode))

@@ -115,12 +115,13 @@ class Operations(pyfuse3.Operations):
         """The kernel knows a later state than there is now. In a thread: it may have us write back first."""
 
         def invalidate() -> None:
-            for parent, name in names:
-                with contextlib.suppress(OSError):
-                    pyfuse3.invalidate_entry(pyfuse3.InodeT(parent), pyfuse3.FileNameT(name))
+            # First what files are said to hold that is not there: worse than a name too many.
             for ident in idents:
                 with contextlib.suppress(OSError):
                     pyfuse3.invalidate_inode(pyfuse3.InodeT(ident), attr_only=False)
+            for parent, name in names:
+                with contextlib.suppress(OSError):
+                    pyfuse3.invalidate_entry(pyfuse3.InodeT(parent), pyfuse3.FileNameT(name))
 
         trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, invalidate)
 

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from twinfs.fsio.metadata import child_path, copy_metadata, fd_path, own
+from twinfs.fsio.metadata import child_path, copy_metadata, fd_path, own, reading_source
 from twinfs.fsio.syscalls import RENAME_EXCHANGE, open_beneath, renameat2
 from twinfs.fsio.tree import remove_tree
 from twinfs.journal.log import IntentLog
@@ -221,7 +221,8 @@ class Applier:
 
         FileNotFoundError when the path leads to an object of the primary that is not wanted.
         """
-        fd = open_beneath(primary_fd, path, os.O_PATH)
+        with reading_source():
+            fd = open_beneath(primary_fd, path, os.O_PATH)
         try:
             if is_wanted is not None and not is_wanted(os.fstat(fd)):
                 raise FileNotFoundError(errno.ENOENT, "renamed meanwhile", path)
@@ -263,7 +264,8 @@ class Applier:
         try:
             dir_fd, name = self.locate(path)
             present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            fd = open_beneath(primary_fd, path, os.O_PATH)
+            with reading_source():
+                fd = open_beneath(primary_fd, path, os.O_PATH)
         except OSError as error:
             if error.errno not in UNEXPECTED:
                 raise

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import trio
 
+from twinfs.fsio.metadata import SourceError
 from twinfs.fsio.syscalls import syncfs
 from twinfs.journal.records import Cleared, Touched, parent_of
 from twinfs.mirror.chunk import CHUNK_BYTES, CHUNK_OBJECTS, ChunkCopier
@@ -200,7 +201,9 @@ class Drainer:
         alike: dict[tuple[bool, str], list[Trouble]] = {}
         for path, error in self._troubles:
             reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-            alike.setdefault((isinstance(error, SourceUnreadableError), reason), []).append((path, error))
+            alike.setdefault((isinstance(error, SourceUnreadableError | SourceError), reason), []).append(
+                (path, error)
+            )
         for (is_primary, reason), troubles in alike.items():
             if (is_primary, reason) not in self._told:
                 leg = "primary cannot read" if is_primary else "secondary cannot take"

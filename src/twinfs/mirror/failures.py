@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from twinfs.fsio.metadata import SourceError
 from twinfs.journal.log import LogError
 
 LEG_FAILURES: Final = frozenset(
@@ -37,7 +38,7 @@ UNEXPECTED: Final = frozenset(
 
 
 def is_leg_failure(error: OSError) -> bool:
-    return error.errno in LEG_FAILURES and not isinstance(error, LogError)
+    return error.errno in LEG_FAILURES and not isinstance(error, LogError | SourceError)
 
 
 def is_full(error: OSError) -> bool:

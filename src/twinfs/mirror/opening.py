@@ -84,6 +84,10 @@ def _go_on(core: Core, legs: Legs, left: LogFile, excludes: str) -> list[tuple[s
     )
     if second is not None and second.role is Role.PRIMARY:
         core.compare_later(b"", core.distrusted_since_ns, is_keeping=True)
+    if second is not None and not label.is_alone and second.label.session != label.session:
+        # Each use writes its session on both: this one is a copy of the disk, or was full then.
+        core.compare_later(b"", core.distrusted_since_ns, is_keeping=True)
+        notes.append("the secondary is not as the last use left it: comparing everything")
     return [("compare_everything", note) for note in notes]
 
 

@@ -194,7 +194,7 @@ class Roles:
     async def _change_places(self, leg: Leg, old: Leg) -> None:
         core, pair = self._core, self._pair
         await self._make_primary(leg, is_alone=True)
-        change = LabelChange(role=Role.SECONDARY, events=leg.label.events)
+        change = LabelChange(role=Role.SECONDARY, events=leg.label.events, session=leg.label.session)
         await trio.to_thread.run_sync(partial(old.write_label, is_in_use=True, change=change))
         alone = LabelChange(is_alone=False)
         await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))

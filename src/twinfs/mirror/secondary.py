@@ -44,6 +44,8 @@ class Secondary:
         """Why it was not taken back, in words, when a person has to do something about it."""
         self.is_detached = False
         self._is_opening = False
+        self._session = ""
+        """Of the leg that went away, where it was seen going: what comes back must be that."""
 
     @property
     def fd(self) -> int:
@@ -53,6 +55,7 @@ class Secondary:
         """The primary goes on alone: its label says so, durably, before it matters."""
         if self.leg is not None:
             self.state = LegState.FAULTY
+            self._session = self.leg.label.session
             # Its descriptor went with the attachment.
             self.leg = None
         if not primary.label.is_alone:
@@ -113,8 +116,10 @@ class Secondary:
         self.leg = leg
         self._space = space
         self.state = LegState.STALE
-        if was_primary:
-            # It may hold what never reached the one that went on: that must not be lost.
+        is_other = self._session != "" and leg.label.session != self._session
+        if was_primary or is_other:
+            # It may hold what never reached the one that went on: that must not be lost. Or it is an older
+            # copy of the disk, which lacks more than the log says.
             core.compare_later(b"", core.distrusted_since_ns, is_keeping=True)
         return True
 
@@ -165,7 +170,7 @@ class Secondary:
         if leg is None or self.is_known_equal(primary):
             return False
         if leg.label.events != primary.label.events:
-            change = LabelChange(events=primary.label.events)
+            change = LabelChange(events=primary.label.events, session=primary.label.session)
             try:
                 await core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
             except OSError as error:
@@ -186,6 +191,7 @@ class Secondary:
             change = LabelChange(is_detached=True, is_alone=True, events=primary.label.events + 1)
         await trio.to_thread.run_sync(partial(primary.write_label, is_in_use=True, change=change))
         leg, self.leg = self.leg, None
+        self._session = "" if leg is None else leg.label.session
         self.is_detached, self.state = True, LegState.MISSING
         if leg is not None and core.is_secondary_up:
             with contextlib.suppress(OSError):

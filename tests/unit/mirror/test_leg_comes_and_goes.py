@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from twinfs.errors import LegError
 from twinfs.journal.log import LogFile
 from twinfs.journal.replay import recover
 from twinfs.mirror import core as core_module
 from twinfs.mirror import hang, upkeep
+from twinfs.mirror.attributes import Wanted
 from twinfs.model import Mode
 from unit.mirror.kit import Ground, new_ground, running
 
@@ -268,3 +270,28 @@ async def test_a_log_may_begin_anew_while_it_is_made_durable(
 
             patch.setattr(os, "fsync", begin_anew_first)
             log.fsync()
+
+
+async def test_the_secondary_is_not_blamed_for_what_the_primary_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        await user.put("f", b"1")
+        bad, real = os.stat(ground.primary / "f").st_ino, os.listxattr
+
+        def list_xattrs(path: bytes, *, follow_symlinks: bool = True) -> list[str]:
+            if os.stat(path, follow_symlinks=follow_symlinks).st_ino == bad:
+                raise OSError(errno.EIO, "a bad block")
+            return real(path, follow_symlinks=follow_symlinks)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "listxattr", list_xattrs)
+            await user.change("f", Wanted(mode=0o600))
+            with pytest.raises(LegError):
+                await user.volume.sync()
+            assert user.volume.core.is_secondary_up
+            await user.put("g", b"goes on")
+            assert (ground.secondary / "g").read_bytes() == b"goes on"
+        await user.volume.sync()
+        ground.assert_equal()
