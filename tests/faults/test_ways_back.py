@@ -197,6 +197,7 @@ def test_what_cannot_be_a_new_disk_is_refused(base: Path) -> None:
             ("secondary", scene.leg, "already the secondary leg"),
             ("secondary", base / "missing", "No such file"),
             ("third", other, "no leg of volume"),
+            ("secondary", scene.mount / "docs", "inside the volume"),
         ):
             said = volume.twinfs("replace", volume.name, leg, path, check=False)
             assert said.returncode in (1, 2)

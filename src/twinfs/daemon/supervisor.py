@@ -27,7 +27,7 @@ from twinfs.daemon.protocol import DoneReply, ErrorReply, ScrubRequest
 from twinfs.daemon.reminders import Reminders
 from twinfs.daemon.request import MountRequest
 from twinfs.daemon.watch import Watch
-from twinfs.errors import BusyError, ControlError, MountError, ScrubError, TwinfsError
+from twinfs.errors import BusyError, ControlError, MountError, ScrubError, TwinfsError, UsageError
 from twinfs.model import (
     ChannelTest,
     Mismatch,
@@ -206,6 +206,9 @@ class Supervisor(Generic[V]):
     async def recover(
         self, order: Order, is_dry_run: bool, on_progress: Callable[[Progress], None]
     ) -> str | Survey:
+        place = self._request.mountpoint
+        if order.path and (order.path + "/").startswith(place.rstrip("/") + "/"):
+            raise UsageError(f"{order.path} lies inside the volume, at {place}: it would mirror itself")
         save = partial(config.change_place, self._paths, self._name)
         return await self._volume.recover(order, is_dry_run, on_progress, save)
 

@@ -36,7 +36,7 @@ SavePlace = Callable[[Role, str], None]
 
 async def look(volume: Volume, order: Order) -> Survey:
     """What the order would do; changes nothing."""
-    _check(volume, order)
+    await _check_all(volume, order)
     core = volume.core
     if order.action is Action.REPLACE:
         return await trio.to_thread.run_sync(survey, core.primary_fd, -1, core.excludes)
@@ -58,7 +58,7 @@ async def look(volume: Volume, order: Order) -> Survey:
 
 async def perform(volume: Volume, order: Order, on_progress: OnProgress, save_place: SavePlace) -> str:
     """Do it; returns what to tell the user. LegError, UsageError: why it was not done, or not to the end."""
-    role = _check(volume, order)
+    role = await _check_all(volume, order)
     match order.action:
         case Action.RESYNC:
             if order.leg:
@@ -79,6 +79,14 @@ async def perform(volume: Volume, order: Order, on_progress: OnProgress, save_pl
             return await _replace(volume, role, order.path, on_progress, save_place)
 
 
+async def _check_all(volume: Volume, order: Order) -> Role:
+    role = _check(volume, order)
+    if order.action is Action.REPLACE:
+        # In a thread: a path may lead into this very volume, whose answers are this thread's to give.
+        await trio.to_thread.run_sync(_check_new_place, volume, order.path)
+    return role
+
+
 def _check(volume: Volume, order: Order) -> Role:
     """The role of the leg that the order is about; the secondary where it names none."""
     role = role_of(volume, order.leg) if order.leg else Role.SECONDARY
@@ -88,8 +96,6 @@ def _check(volume: Volume, order: Order) -> Role:
         raise UsageError(f"volume {volume.config.name}: no leg is detached")
     if order.action is Action.DETACH and volume.pair.secondary.is_detached:
         raise UsageError(f"{volume.pair.secondary.path} is detached already")
-    if order.action is Action.REPLACE:
-        _check_new_place(volume, order.path)
     return role
 
 
