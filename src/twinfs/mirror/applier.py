@@ -31,6 +31,7 @@ from twinfs.journal.records import (
     touched_by,
 )
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
+from twinfs.mirror.quarantine import Quarantine
 
 _KEPT_DIRECTORIES: Final = 256
 
@@ -56,6 +57,8 @@ class Applier:
         self.troubles: list[tuple[bytes, OSError]] = []
         """Objects that the leg refused, for whoever tells people."""
         self.swapping: dict[int, int] = {}
+        self.keeps_excluded = False
+        """Whether what is excluded may be here only: then it is put aside, not removed."""
         self._log = log
         self.followers: set[Follower] = set()
         self._directories: OrderedDict[bytes, int] = OrderedDict()
@@ -212,7 +215,10 @@ class Applier:
     def _exclude(self, change: Exclude) -> None:
         dir_fd, name = self.locate(change.path)
         self.forget(change.path)
-        remove_tree(dir_fd, name)
+        if self.keeps_excluded:
+            Quarantine(self.root_fd).take(dir_fd, name, change.path)
+        else:
+            remove_tree(dir_fd, name)
 
     def copy_metadata(
         self, primary_fd: int, path: bytes, is_wanted: Callable[[os.stat_result], bool] | None = None
@@ -289,6 +295,7 @@ class Applier:
         self.touched = dict(other.touched)
         self.touched_after = other.touched_after
         self.swapping = dict(other.swapping)
+        self.keeps_excluded = other.keeps_excluded
 
     def close(self) -> None:
         for fd in self._directories.values():

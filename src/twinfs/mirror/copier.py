@@ -24,9 +24,9 @@ from twinfs.fsio.syscalls import clone_file, open_beneath
 from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import parent_of
 from twinfs.mirror.applier import GONE, Applier
+from twinfs.mirror.folders import TEMPORARY
 
 REPLACE_BYTES: Final = 64 * 1024 * 1024
-TEMPORARY: Final = b".twinfs/tmp"
 
 
 class MovedError(Exception):

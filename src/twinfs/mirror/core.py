@@ -121,6 +121,15 @@ class Core:
         """Whether a caller waits for the secondary."""
         return self.mode is Mode.SYNC and self.is_secondary_up
 
+    @property
+    def keeps_excluded(self) -> bool:
+        """Whether what is excluded may be on the secondary only, because it was the primary once."""
+        return self.applier.keeps_excluded
+
+    @keeps_excluded.setter
+    def keeps_excluded(self, value: bool) -> None:
+        self.applier.keeps_excluded = value
+
     def is_suspect(self, path: bytes) -> bool:
         """Whether a comparison that covers the path is pending: nothing is known of the secondary there."""
         return bool(self.compares) and any(

@@ -18,8 +18,8 @@ from typing import Final
 import trio
 
 from twinfs.mirror.attachment import Attachment
-from twinfs.mirror.copier import TEMPORARY
 from twinfs.mirror.core import Core
+from twinfs.mirror.folders import TEMPORARY
 from twinfs.mirror.lane import Job
 
 _PROBE: Final = TEMPORARY + b"/probe"

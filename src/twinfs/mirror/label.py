@@ -24,7 +24,7 @@ from twinfs.errors import (
 )
 from twinfs.fsio.durable import replace_file
 from twinfs.fsio.identity import boot_id, filesystem_id, is_other_filesystem
-from twinfs.mirror.copier import TEMPORARY
+from twinfs.mirror.folders import TEMPORARY
 from twinfs.mirror.quarantine import QUARANTINE
 from twinfs.model import Role, VolumeConfig
 
@@ -40,6 +40,7 @@ class Label(msgspec.Struct, frozen=True):
     `events` grows when the legs part company, and `is_alone` says that this one went on without the
     other since. `is_detached`: the other one was taken away on purpose. `boot_id` is set while in use,
     empty after a clean end; `session` is of the last use, and the intent log of that use has it, too.
+    `has_changed_roles`: the primary was another one once, so what is excluded may be on either leg only.
     """
 
     volume: str
@@ -53,6 +54,7 @@ class Label(msgspec.Struct, frozen=True):
     is_alone: bool = False
     is_detached: bool = False
     session: str = ""
+    has_changed_roles: bool = False
 
 
 class LabelChange(TypedDict, total=False):
@@ -63,6 +65,7 @@ class LabelChange(TypedDict, total=False):
     is_alone: bool
     is_detached: bool
     session: str
+    has_changed_roles: bool
 
 
 class Leg:

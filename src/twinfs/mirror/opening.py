@@ -58,6 +58,8 @@ def open_parts(config: VolumeConfig, state_dir: Path, *, is_degraded: bool, is_f
                 notes = _take_over(config, directory, legs, core, left, is_forced=is_forced)
             else:
                 notes = _go_on(core, legs, left, excludes)
+            there = [leg for leg in (legs.primary, legs.secondary) if leg is not None]
+            core.keeps_excluded = any(leg.label.has_changed_roles for leg in there)
             _claim(legs, session)
         except OSError as error:
             raise StateError(f"volume {config.name} cannot start: {error}") from error
@@ -106,7 +108,11 @@ def _take_over(
     leg = legs.primary
     # With a session that the old log does not have: what that says is to be done on the other leg.
     change = LabelChange(
-        role=Role.PRIMARY, events=leg.label.events + 1, is_alone=True, session=core.log.session
+        role=Role.PRIMARY,
+        events=leg.label.events + 1,
+        is_alone=True,
+        session=core.log.session,
+        has_changed_roles=True,
     )
     leg.write_label(is_in_use=True, change=change)
     since_ns = max(1, (left.header.since_ns if left.header else time.time_ns()) - CLOCK_SLACK_NS)

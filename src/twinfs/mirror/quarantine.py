@@ -10,7 +10,7 @@ from typing import Final
 
 from twinfs.fsio.copy import copy_range
 from twinfs.fsio.metadata import copy_metadata, fd_path
-from twinfs.mirror.copier import TEMPORARY
+from twinfs.mirror.folders import TEMPORARY
 
 _numbers: Final = itertools.count()
 QUARANTINE: Final = b".twinfs/quarantine"

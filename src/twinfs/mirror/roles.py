@@ -136,7 +136,11 @@ class Roles:
         events = max(leg.label.events, self._pair.primary.label.events) + 1
         self._core.log.session = uuid.uuid4().hex
         change = LabelChange(
-            role=Role.PRIMARY, events=events, is_alone=is_alone, session=self._core.log.session
+            role=Role.PRIMARY,
+            events=events,
+            is_alone=is_alone,
+            session=self._core.log.session,
+            has_changed_roles=True,
         )
         await self._core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
 
@@ -244,7 +248,8 @@ class Roles:
         pair.primary = Leg(leg.place, leg.path, root_fd, leg.label)
         pair.secondary = Secondary(pair.config, old_place, None)
         # What is excluded is only on the old primary: never to be removed there.
-        self._drainer.is_deleting_excluded = self._pair.config.delete_excluded and old_place is Role.SECONDARY
+        self._drainer.is_deleting_excluded = False
+        core.keeps_excluded = True
         if close_old:
             trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, _close_all, fds)
         if is_moved:

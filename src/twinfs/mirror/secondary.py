@@ -12,9 +12,9 @@ import trio
 
 from twinfs.errors import LegError, LegNotMountedError
 from twinfs.fsio.tree import remove_tree
-from twinfs.mirror.copier import TEMPORARY
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import is_full
+from twinfs.mirror.folders import TEMPORARY
 from twinfs.mirror.label import LabelChange, Leg
 from twinfs.mirror.lane import gave_up
 from twinfs.mirror.legs import check_partners, path_of

@@ -22,7 +22,7 @@ from twinfs.mirror.progress import OnProgress
 from twinfs.mirror.report import leg_status, pending_of, status_of_legs
 from twinfs.mirror.roles import Roles
 from twinfs.mirror.upkeep import Upkeep
-from twinfs.model import LegState, Mode, Order, Pending, Role, Survey, VolumeConfig, VolumeStatus
+from twinfs.model import LegState, Mode, Order, Pending, Survey, VolumeConfig, VolumeStatus
 
 _SYNC_ROUNDS: Final = 10
 
@@ -40,7 +40,7 @@ class Volume:
         self._on_event: Callable[[str, str], None] = lambda kind, message: None
         self._directory = parts.directory
         self._notes = parts.notes
-        is_deleting = config.delete_excluded and pair.secondary.place is Role.SECONDARY
+        is_deleting = config.delete_excluded and not core.keeps_excluded
         self._drainer = Drainer(core, is_deleting_excluded=is_deleting)
         self.upkeep = Upkeep(core, pair, self._drainer, self.content.mender)
         self.roles = Roles(parts.directory, core, pair, self._drainer, self.content)

@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 from twinfs.fsio.tree import remove_tree
-from twinfs.mirror.copier import TEMPORARY
+from twinfs.mirror.folders import TEMPORARY
 
 PREFIX: Final = b"scrub-"
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from twinfs.fsio.beneath import located
 from twinfs.fsio.tree import remove_tree
-from twinfs.mirror.copier import TEMPORARY
+from twinfs.mirror.folders import TEMPORARY
 from twinfs.model import BadLeg, MismatchKind, ReadMethod
 from twinfs.scrub.build import Builder, metadata_over, times_over
 from twinfs.scrub.examine import Examined
