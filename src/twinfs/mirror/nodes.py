@@ -314,9 +314,10 @@ class NodeTable:
         """The tree is another leg's now: what the kernel knows keeps its numbers, and is looked up there
         by its names; what is not there has no name any more. Files are for the caller to open anew.
 
-        Returns the old descriptors, which calls on their way may still be using.
+        Returns the old descriptors, which calls on their way may still be using; not the root's, which is
+        the caller's.
         """
-        old = [node.dir_fd for node in self._nodes.values() if node.dir_fd >= 0]
+        old = [node.dir_fd for node in self._nodes.values() if node.dir_fd >= 0 and node is not self.root]
         for node in self._nodes.values():
             node.dir_fd = -1
         self._directories.clear()

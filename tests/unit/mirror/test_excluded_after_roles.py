@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from twinfs.model import Mode
 from unit.mirror.kit import Ground, new_ground, running
@@ -44,3 +46,16 @@ async def test_delete_excluded_deletes_nothing_any_more(tmp_path: Path, is_start
             user.volume.core.compare_later(b"")
             await user.volume.sync()
     assert (ground.secondary / "cache/x").read_bytes() == b"only here"
+
+
+async def test_roles_change_many_times_without_closing_what_is_others(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        for number in range(12):
+            bystander = os.open(tmp_path, os.O_RDONLY)
+            await user.volume.roles.promote()
+            await user.put(f"file{number}", b"content")
+            await trio.sleep(0.01)
+            os.fstat(bystander)
+            os.close(bystander)
+    ground.assert_equal()
