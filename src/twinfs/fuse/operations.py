@@ -31,8 +31,8 @@ from twinfs.fuse.convert import (
     wanted_of,
 )
 from twinfs.fuse.directories import Directory
-from twinfs.mirror.core import Mended
 from twinfs.mirror.nodes import Node
+from twinfs.mirror.state import Mended
 from twinfs.mirror.volume import Volume
 
 log: Final = logging.getLogger(__name__)

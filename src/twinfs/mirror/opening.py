@@ -17,12 +17,13 @@ from twinfs.journal.log import IntentLog, LogFile
 from twinfs.journal.records import Compare
 from twinfs.journal.replay import recover
 from twinfs.mirror import recovery, unreached
-from twinfs.mirror.core import CLOCK_SLACK_NS, Core
+from twinfs.mirror.core import Core
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import LabelChange
 from twinfs.mirror.legs import Legs, open_legs, refuse_incomplete
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.secondary import Secondary, clean_temporaries
+from twinfs.mirror.state import CLOCK_SLACK_NS
 from twinfs.model import Role, VolumeConfig
 
 

@@ -20,11 +20,12 @@ from twinfs.journal.records import (
     touched_by,
 )
 from twinfs.journal.replay import Recovered, follow, recover
-from twinfs.mirror.core import CLOCK_SLACK_NS, Core
+from twinfs.mirror.core import Core
 from twinfs.mirror.doubt import outcome
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.plan import Change
 from twinfs.mirror.stale import StaleMark
+from twinfs.mirror.state import CLOCK_SLACK_NS
 
 
 def restore(

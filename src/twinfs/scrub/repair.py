@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import trio
 
-from twinfs.mirror.core import Core, Mended
+from twinfs.mirror.core import Core
 from twinfs.mirror.nodes import Node
+from twinfs.mirror.state import Mended
 from twinfs.model import BadLeg, ReadMethod
 from twinfs.scrub.build import CopyFailedError
 from twinfs.scrub.examine import Examined, Examiner, Looks

@@ -15,8 +15,7 @@ import trio
 from twinfs.errors import LegError
 from twinfs.journal.log import LogFile
 from twinfs.journal.replay import recover
-from twinfs.mirror import core as core_module
-from twinfs.mirror import hang, upkeep
+from twinfs.mirror import attaching, hang, upkeep
 from twinfs.mirror.attributes import Wanted
 from twinfs.model import Mode
 from unit.mirror.kit import Ground, new_ground, running
@@ -73,7 +72,7 @@ async def test_what_was_being_made_durable_when_the_leg_failed_is_compared(
             hanging.set()
             let_go.wait()
 
-        monkeypatch.setattr(core_module, "syncfs", hang_there)
+        monkeypatch.setattr(attaching, "syncfs", hang_there)
         core.on_secondary_now(b"f")
         for node in list(core.stale.values()):
             core.clear(node)
@@ -107,7 +106,7 @@ async def test_what_a_comparison_had_copied_when_the_leg_failed_is_not_trusted(
         def fail(fd: int) -> None:
             raise GONE
 
-        patch.setattr(core_module, "syncfs", fail)
+        patch.setattr(attaching, "syncfs", fail)
         with pytest.raises(Exception, match="fell off"):
             await volume.sync()
     assert (ground.secondary / "old").exists()

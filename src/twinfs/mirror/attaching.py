@@ -1,0 +1,170 @@
+"""The secondary comes and goes: what is waiting for it, what of it can be trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import msgspec
+import trio
+
+from twinfs.fsio.syscalls import syncfs
+from twinfs.journal.log import LogError
+from twinfs.journal.records import (
+    Compare,
+)
+from twinfs.mirror.attachment import Attachment
+from twinfs.mirror.marks import Marks
+from twinfs.mirror.openfile import OpenFile
+
+_COMPARED_SINGLY: Final = 256
+_MOST_UNPROVEN: Final = 100_000
+
+
+class Attaching(Marks):
+    """Attached, failed, detached, replaced, become the primary."""
+
+    async def make_secondary_durable(self) -> None:
+        """syncfs(2). When it fails, what was written since the last time stays unproven: the kernel says
+        so once, and a second success would prove nothing."""
+        attachment = self.attachment
+        written, self._unproven = self._unproven, {}
+        self._proving.append(written)
+        try:
+            await attachment.call(partial(syncfs, attachment.applier.root_fd))
+        except BaseException:
+            if attachment is self.attachment:  # else who gave it up has seen to it
+                self._unproven = written | self._unproven
+            raise
+        finally:
+            self._proving = [other for other in self._proving if other is not written]
+
+    @asynccontextmanager
+    async def lane_at_rest(self) -> AsyncIterator[bool]:
+        """Until the next await, the lane does nothing, nor notes what it did: a log begun anew would miss
+        it, and do a second time what is done. False when the disk was given up first."""
+        reached, go_on = threading.Event(), threading.Event()
+
+        def rest() -> None:
+            reached.set()
+            go_on.wait()
+
+        job = self.lane.start(rest)
+        try:
+            while not (reached.is_set() or job.is_done):  # noqa: ASYNC110 - rare, and milliseconds
+                await trio.sleep(0.001)
+            yield not job.is_done
+        finally:
+            go_on.set()
+
+    def on_secondary_now(self, *paths: bytes) -> None:
+        """What is pending no more although it may be in the secondary's page cache only."""
+        self._unproven.update(dict.fromkeys(paths))
+        if len(self._unproven) > _MOST_UNPROVEN:
+            self._unproven = {b"": None}
+
+    def forget_single_changes(self) -> None:
+        """Too many wait for a secondary that is away: one "compare everything" takes their place, and what
+        changes until it is back is found by that, too. `core.log` is to be begun anew."""
+        self.compare_later(b"", self.distrusted_since_ns)
+        self.is_counting = False
+        self.pending.clear()
+        self.applier.swapping.clear()
+        for node in list(self.stale.values()):
+            self.unmark(node)
+
+    def secondary_failed(self, error: OSError) -> None:
+        """Go on without it. Nothing is lost: what it did not do stays in the log, what it may not have
+        kept is put there again, and everybody who waits for it is answered."""
+        if not self.is_secondary_up or isinstance(error, LogError):
+            return
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        self._distrust_unproven()
+        self.on_secondary_error(error)
+
+    def _distrust_unproven(self) -> None:
+        """What the disk may not have kept is compared, whatever sizes and times say: what is known to have
+        been written, and what comparisons have copied that did not come to an end."""
+        since_ns = self.distrusted_since_ns
+        for number, record in list(self.compares.items()):
+            if not record.distrust_ns or record.distrust_ns > since_ns:
+                self.compares[number] = msgspec.structs.replace(record, distrust_ns=since_ns)
+                self.log.owe(number, self.compares[number])
+        unproven = self._unproven.copy()
+        for proving in self._proving:
+            unproven.update(proving)
+        self._unproven = {}
+        for path in unproven if len(unproven) <= _COMPARED_SINGLY else (b"",):
+            # The state store refuses: the record is owed.
+            with contextlib.suppress(LogError):
+                self.compare_later(path, since_ns)
+
+    def let_go_of_secondary(self) -> None:
+        """On purpose; what changes from now on waits."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        self._distrust_unproven()
+
+    def secondary_replaced(self) -> None:
+        """Another disk is to take its place: it has nothing of what this one has."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        self._unproven = {}
+        self.compare_later(b"")
+
+    def secondary_missing(self) -> None:
+        """From the start: nobody waits for it, and nothing was written to it."""
+        self.is_secondary_up = False
+
+    def attach(self, root_fd: int, device: int) -> None:
+        """The secondary is back, perhaps as another mount; all that was given up has come back."""
+        absent = self.attachment
+        self.attachment = Attachment(root_fd, device, self.log)
+        self.applier.take_over(absent.applier)
+        absent.end()
+        # Before the comparison begins: what changes while it runs has to be known.
+        self.is_counting = True
+        self.is_secondary_up = True
+
+    def close_on_secondary(self, file: OpenFile) -> None:
+        """Nobody writes to the secondary through this file any more."""
+        if (fd := file.take_secondary()) >= 0:
+            self.attachment.close_later(fd)
+
+    def _give_up_attachment(self) -> None:
+        old = self.attachment
+        fds = [] if old.applier.root_fd < 0 else [old.applier.root_fd]
+        for node in self.nodes.open_files():
+            if node.file is not None and (fd := node.file.take_secondary()) >= 0:
+                fds.append(fd)
+        for node in self.stale.values():
+            if node.stale is not None:
+                node.stale.is_behind = True
+        old.give_up(fds)
+        self.given_up.append(old)
+        self.attachment = Attachment(-1, 0, self.log)
+        self.applier.take_over(old.applier)
+
+    def stand_on(self, root_fd: int, compares: dict[int, Compare]) -> None:
+        """The secondary is the primary from now on, alone, and its tree is the truth; the log has been begun
+        anew with `compares`."""
+        self._give_up_attachment()
+        self.attachment.end()
+        self.attachment = Attachment(-1, 0, self.log)
+        self.is_secondary_up = False
+        self.pending.clear()
+        self._unproven = {}
+        for node in list(self.stale.values()):
+            self.unmark(node)
+        self.compares = compares
+        self.primary_fd = root_fd
+
+    def has_come_back(self) -> bool:
+        """Whether no thread is waiting any more for a disk that was given up."""
+        self.given_up = [old for old in self.given_up if not old.has_come_back()]
+        return not self.given_up
