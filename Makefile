@@ -2,6 +2,8 @@
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
+# Two files of tests at a time: most of them wait for a mount, a disk or a clock.
+PYTEST_JOBS ?= 2
 
 .PHONY: help demo test setup setup-run setup-test lint format soak bench install uninstall clean
 # Set-up and tests share .venv and the machine's mounts.
@@ -32,7 +34,7 @@ demo: setup-run
 	@$(BIN)/python tools/demo.py
 
 test: setup-test lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: setup-test
 	$(BIN)/ruff check .
