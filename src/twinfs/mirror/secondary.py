@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from twinfs.errors import LegError, LegNotMountedError
+from twinfs.errors import LegError, LegNotMountedError, SplitBrainError, WrongDiskError
 from twinfs.fsio.tree import remove_tree
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import is_full
@@ -106,10 +106,10 @@ class Secondary:
         except LegNotMountedError:
             self.state = LegState.MISSING
             return False
-        except LegError as error:
+        except (WrongDiskError, SplitBrainError) as error:
             self.state, self.problem = LegState.WRONG_DISK, str(error)
             return False
-        except OSError:
+        except (LegError, OSError):
             self.state = LegState.FAULTY
             return False
         core.attach(leg.fd, leg.device)
