@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
@@ -49,8 +50,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hang_watch().run)
+        async with self._watching(), trio.open_nursery() as nursery:
             nursery.start_soon(self._check_now_and_then)
             nursery.start_soon(self._watch_log)
             nursery.start_soon(self._mender.run)
@@ -185,6 +185,23 @@ class Upkeep:
             except OSError as error:
                 self._core.secondary_failed(error)
 
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        """A cancellation does not end the watch before the work: what waits for a disk is shielded, and only
+        the watch can give up a disk that hangs."""
+        scope = trio.CancelScope(shield=True)
+
+        async def watch() -> None:
+            with scope:
+                await self._hang_watch().run()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            try:
+                yield
+            finally:
+                scope.cancel()
+
     def _hang_watch(self) -> HangWatch:
         return HangWatch(self._core, self._pair.config.leg_timeout_seconds, self._on_hang)
 
@@ -195,13 +212,11 @@ class Upkeep:
     async def watched(self, work: Callable[[], Awaitable[None]]) -> TwinfsError | None:
         """For work while `run` is not running: a secondary that hangs must not hold it up."""
         failure: TwinfsError | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hang_watch().run)
+        async with self._watching():
             try:
                 await work()
             except TwinfsError as error:
                 failure = error
-            nursery.cancel_scope.cancel()
         return failure
 
     def _on_secondary_error(self, error: OSError) -> None:
