@@ -83,8 +83,8 @@ class Round:
 
 
 def assert_nothing_lost(volume: Volume) -> None:
-    """The legs are equal but for mtimes of files: in some batched rounds one of them is that of the write, and
-    not the one that the kernel sent for it. The 50 rounds below look at these, too."""
+    """The legs are equal but for mtimes of files: in some batched rounds one of them is that of the write,
+    and not the one that the kernel sent for it. The 50 rounds below look at these, too."""
     volume.sync()
     legs = (tree.snapshot(volume.primary), tree.snapshot(volume.secondary))
     assert tree.differences(*legs, ignore=frozenset({"mtime_ns"})) == []
