@@ -131,7 +131,7 @@ def test_an_exchange_is_noted_before_it_is_done(furnished: Pair, monkeypatch: py
         (Rename(b"full", b"d", False, 1), {b"full", b"d"}),
         (Rename(b"full", b"absent", True, 1), {b"full", b"absent"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_what_is_not_as_expected_stays_and_comes_back_to_be_compared(
     furnished: Pair, change: NameChange, compared: set[bytes]
