@@ -192,13 +192,15 @@ async def _replace(
         await volume.roles.promote()
     core, pair = volume.core, volume.pair
     place = pair.secondary.place
-    core.secondary_replaced()
-    # The old disk's descriptor is given away; should what follows fail, it is opened anew.
-    pair.secondary.parted(pair.primary)
-    await trio.to_thread.run_sync(label.write_new, path, pair.config, place)
-    save_place(place, path)
-    pair.config = _with_place(pair.config, place, path)
-    pair.secondary = Secondary(pair.config, place, None)
+    # Or whoever looks for a secondary that is away takes the old disk back meanwhile.
+    async with volume.drain_lock:
+        core.secondary_replaced()
+        # The old disk's descriptor is given away; should what follows fail, it is opened anew.
+        pair.secondary.parted(pair.primary)
+        await trio.to_thread.run_sync(label.write_new, path, pair.config, place)
+        save_place(place, path)
+        pair.config = _with_place(pair.config, place, path)
+        pair.secondary = Secondary(pair.config, place, None)
     await trio.to_thread.run_sync(volume.pair.primary.say_detached, False)
     volume.tell("replaced", f"{path} takes the place of the {place} leg")
     await volume.sync(on_progress)
