@@ -166,11 +166,12 @@ def parent_of(path: bytes) -> bytes:
 def touched_by(change: NameChange) -> tuple[bytes, ...]:
     """The paths whose times a change moves: the directories, and what is new."""
     match change:
-        case Create(path):
+        case Create(path) | Link(_, path):
+            # The link's name, too: it may be the only one by the time that times are copied.
             return path, parent_of(path)
         case Rename(source, path):
             return parent_of(source), parent_of(path)
-        case Link(_, path) | Remove(path) | Exclude(path):
+        case Remove(path) | Exclude(path):
             return (parent_of(path),)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 import pytest
@@ -33,3 +34,16 @@ async def test_a_time_that_is_set_while_a_large_write_is_on_its_way_stays(
         assert (ground.primary / "file").stat().st_mtime_ns == 10**18
         user.volume.content.release(node)
     ground.assert_equal()
+
+
+async def test_what_is_left_under_a_second_name_only_has_its_times(ground: Ground) -> None:
+    async with running(ground) as user:
+        await user.symlink("first", b"target")
+        await user.make("pipe", stat.S_IFIFO | 0o644)
+        await trio.sleep(0.02)
+        for name in ("first", "pipe"):
+            await user.link(name, f"second {name}")
+            await user.unlink(name)
+            await user.rename(f"second {name}", f"third {name}")
+        await user.volume.sync()
+        ground.assert_equal()
