@@ -40,6 +40,7 @@ def assert_holds_what_was_answered(seen: Path, log: Path, scratch: Path) -> int:
         actor.do(under_way)
     actor.end()
     allowed = (without, tree.snapshot(scratch))
+    print("the last that were answered:", *answered[-12:], sep="\n  ")
     _assert_one_of(tree.snapshot(seen), allowed, under_way, _content_under_way(scratch, under_way))
     _assert_journal_grew_only(seen, without, scratch)
     return len(answered)

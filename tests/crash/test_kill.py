@@ -98,6 +98,16 @@ def run_rounds(volume: Volume, rounds: int) -> None:
     assert answered > 20 * rounds, "hardly any load"
 
 
+def test_close_says_that_nobody_took_what_was_written(new_volume) -> None:
+    volume = new_volume("batched").init().mount_it()
+    (volume.mount / "before").write_bytes(b"")  # the kernel remembers what the first close was answered
+    fd = os.open(volume.mount / "file", os.O_WRONLY | os.O_CREAT)
+    os.write(fd, bytes(200_000))  # into the kernel's cache, in the same clock tick
+    volume.kill()
+    with pytest.raises(OSError, match="not connected|abort|Input/output"):
+        os.close(fd)
+
+
 @pytest.mark.parametrize("mode", ("sync", "batched"))
 @pytest.mark.deadline(300)
 def test_nothing_that_was_answered_is_lost_in_4_kills(new_volume, mode: str) -> None:

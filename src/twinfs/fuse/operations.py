@@ -271,8 +271,7 @@ class Operations(pyfuse3.Operations):
         await self._content.fsync(self._nodes[fh & NODE_BITS], is_data_only=datasync)
 
     async def flush(self, fh: int) -> None:
-        # Nothing to do that writing and fsync have not done: the kernel does not ask again.
-        raise pyfuse3.FUSEError(errno.ENOSYS)
+        """Nothing to do: that the kernel is answered tells close(2) that what it wrote back has arrived."""
 
     @answered
     async def release(self, fh: int) -> None:
