@@ -164,7 +164,8 @@ def test_extract_by_an_ordinary_user_leaves_out_owners_and_devices(disk, tmp_pat
     tmp_path.chmod(0o777)
     # pytest's own directories, of which there is one more where tests run in several processes.
     parents = {*disk.parents, *tmp_path.parents}
-    for path in (disk, disk.parent, *(each for each in parents if each.name.startswith(("pytest-", "popen-")))):
+    opened = {each for each in parents if each.name.startswith(("pytest-", "popen-"))}
+    for path in (disk, disk.parent, *opened):
         path.chmod(0o755)
     setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     done = subprocess.run(
