@@ -141,7 +141,7 @@ def shared_volume(request: pytest.FixtureRequest, module_workspace: Path) -> Ite
     """A mounted volume that the tests of a module share; its legs are equal in the end."""
     base = module_workspace / request.param
     legs, disks = make_legs(base, request.config.getoption("--legs"))
-    volume = Volume(base, request.param, legs).init().mount_it()
+    volume = _patient(Volume(base, request.param, legs).init()).mount_it()
     yield volume
     try:
         volume.assert_legs_equal()
@@ -178,7 +178,13 @@ def new_volume(workspace: Path, request: pytest.FixtureRequest) -> Iterator[Call
 @pytest.fixture(params=MODES)
 def volume(request: pytest.FixtureRequest, new_volume: Callable[..., Volume]) -> Volume:
     """A fresh mounted volume of each mode."""
-    return new_volume(request.param).init().mount_it()
+    return _patient(new_volume(request.param).init()).mount_it()
+
+
+def _patient(volume: Volume) -> Volume:
+    """On a machine whose disk is busy otherwise, a write may take longer than people want to wait for a leg."""
+    volume.configure('leg_timeout = "3m"')
+    return volume
 
 
 def _end(volume: Volume, disks: list[Disk | FaultLayer]) -> None:

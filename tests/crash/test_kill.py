@@ -81,6 +81,8 @@ class Round:
 
 
 def run_rounds(volume: Volume, rounds: int) -> None:
+    volume.init().configure('leg_timeout = "3m"')
+    volume.mount_it()
     seed = int(os.environ.get("TWINFS_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"\nto do the same again: TWINFS_TEST_SEED={seed}")
     answered = 0
@@ -111,11 +113,11 @@ def test_close_says_that_nobody_took_what_was_written(new_volume) -> None:
 @pytest.mark.parametrize("mode", ("sync", "batched"))
 @pytest.mark.deadline(300)
 def test_nothing_that_was_answered_is_lost_in_4_kills(new_volume, mode: str) -> None:
-    run_rounds(new_volume(mode, interval="300ms").init().mount_it(), rounds=4)
+    run_rounds(new_volume(mode, interval="300ms"), rounds=4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ("sync", "batched"))
 @pytest.mark.deadline(3600)
 def test_nothing_that_was_answered_is_lost_in_50_kills(new_volume, mode: str) -> None:
-    run_rounds(new_volume(mode, interval="300ms").init().mount_it(), rounds=50)
+    run_rounds(new_volume(mode, interval="300ms"), rounds=50)

@@ -35,7 +35,7 @@ def test_an_exchange_moves_both_ways_and_twice_is_nothing(path: bytes, after: by
 def test_a_change_touches_its_directories_and_what_is_new() -> None:
     assert set(touched_by(Create(b"d/f", 0, 0, 0, 0, b""))) == {b"d/f", b"d"}
     assert set(touched_by(Rename(b"d/f", b"e/g", False, 1))) == {b"d", b"e"}
-    assert set(touched_by(Link(b"d/f", b"e/g"))) == {b"e"}
+    assert set(touched_by(Link(b"d/f", b"e/g"))) == {b"e", b"e/g"}
     assert set(touched_by(Remove(b"f", False, True))) == {b""}
     assert set(touched_by(Exclude(b"d/f"))) == {b"d"}
 
