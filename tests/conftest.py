@@ -182,7 +182,7 @@ def volume(request: pytest.FixtureRequest, new_volume: Callable[..., Volume]) ->
 
 
 def _patient(volume: Volume) -> Volume:
-    """On a machine whose disk is busy otherwise, a write may take longer than people want to wait for a leg."""
+    """On a busy machine a write may take longer than people want to wait for a leg."""
     volume.configure('leg_timeout = "3m"')
     return volume
 

@@ -125,7 +125,7 @@ class _Looks:
 
 @alongside
 def test_a_slow_secondary_is_not_taken_for_one_that_hangs(base: Path) -> None:
-    with Scene(base, "sync", "faultfs", leg_timeout="8s") as scene:
+    with Scene(base, "sync", "faultfs", leg_timeout="25s") as scene:
         assert scene.layer is not None
         rule = scene.layer.add(Rule(("fsync", "fsyncdir"), delay_seconds=6.0))
         begun = time.monotonic()
