@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from images.luks.making import Maker
 from images.test_file_systems import (
     NTFS,
     btrfs,
@@ -70,6 +71,17 @@ def contained(kind: str, *options: str) -> Callable[[Path, Path], None]:
     return make
 
 
+def encrypted(version: int) -> Callable[[Path, Path], None]:
+    def make(tree: Path, image: Path) -> None:
+        part = image.with_name("part")
+        tool("mkfs.ext4", "-q", "-F", "-b", "1024", "-d", tree, blank(part, 14 * MIB))
+        maker = Maker(image.parent, part)
+        made = maker.version_1("made") if version == 1 else maker.argon2("made", "argon2id")
+        made.rename(image)
+
+    return make
+
+
 def compressed(*command: str) -> Callable[[Path, Path], None]:
     def make(tree: Path, image: Path) -> None:
         raw = image.with_name("raw")
@@ -101,6 +113,8 @@ FORMATS = {
     "vdi": (contained("vdi"), SMALL),
     "vhd": (contained("vpc"), SMALL),
     "vhdx": (contained("vhdx"), SMALL),
+    "luks1": (encrypted(1), SMALL),
+    "luks2": (encrypted(2), SMALL),
     "gzip": (compressed("gzip", "-1", "-c"), SMALL),
     "xz": (compressed("xz", "-0", "-T1", "-c"), SMALL),
     "zstd": (compressed("zstd", "-q", "-c"), SMALL),

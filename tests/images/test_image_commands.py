@@ -163,7 +163,9 @@ def test_extract_never_writes_through_a_symbolic_link(disk, tmp_path):
 def test_extract_by_an_ordinary_user_leaves_out_owners_and_devices(disk, tmp_path):
     tmp_path.chmod(0o777)
     # pytest's own directories, of which there is one more where tests run in several processes.
-    opened = {path for path in (*disk.parents, *tmp_path.parents) if path.name.startswith(("pytest-", "popen-"))}
+    opened = {
+        path for path in (*disk.parents, *tmp_path.parents) if path.name.startswith(("pytest-", "popen-"))
+    }
     for path in (disk, disk.parent, *opened):
         path.chmod(0o755)
     setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
