@@ -71,6 +71,13 @@ def contained(kind: str, *options: str) -> Callable[[Path, Path], None]:
     return make
 
 
+def acquired(tree: Path, image: Path) -> None:
+    raw = image.with_name("raw")
+    partitioned("dos")(tree, raw)
+    tool("ewfacquire", "-q", "-u", "-c", "fast", "-S", "1 GiB", "-t", image, raw)
+    image.with_name("image.E01").rename(image)
+
+
 def encrypted(version: int) -> Callable[[Path, Path], None]:
     def make(tree: Path, image: Path) -> None:
         part = image.with_name("part")
@@ -113,6 +120,7 @@ FORMATS = {
     "vdi": (contained("vdi"), SMALL),
     "vhd": (contained("vpc"), SMALL),
     "vhdx": (contained("vhdx"), SMALL),
+    "ewf": (acquired, SMALL),
     "luks1": (encrypted(1), SMALL),
     "luks2": (encrypted(2), SMALL),
     "gzip": (compressed("gzip", "-1", "-c"), SMALL),

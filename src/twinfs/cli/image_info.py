@@ -13,7 +13,7 @@ from twinfs.report import image_json, image_text, json_lines
 def info(image: ImagePath, /, *, passphrase_file: PassphraseFile = None, json: Json = False) -> int:
     """Tell what an image holds: its partitions and their file systems.
 
-    Knows raw and split images, qcow2, VMDK, VDI, VHD, VHDX, and any of
+    Knows raw and split images, qcow2, VMDK, VDI, VHD, VHDX, E01, and any of
     these compressed with gzip, xz or zstd; MBR, GPT, Apple and BSD
     partition tables; LUKS with its passphrase. A partition that makes no sense is shown with the
     reason.

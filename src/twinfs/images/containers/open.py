@@ -16,6 +16,7 @@ from twinfs.images.sources import CachedSource, FileSource, JoinedSource
 
 _MAX_DEPTH: Final = 4
 _MAX_PARTS: Final = 10_000
+_EWF_CACHE_BYTES: Final = 32 << 20
 
 
 @dataclass(slots=True)
@@ -88,8 +89,16 @@ def _unwrap(
         kind = recognise(source)
         if kind == "raw":
             return source, kinds or ("raw",)
+        if kind == "ewf2":
+            raise ImageError(f"{name}: Ex01 images cannot be read here; E01 can")
         if kind == "ewf":
-            raise ImageError(f"{name}: E01 images cannot be read here")
+            from twinfs.images.containers.ewf import EwfSource
+
+            ewf = EwfSource(source, name, _opener(beside))
+            count = max(4, _EWF_CACHE_BYTES // ewf.chunk_bytes)
+            source = CachedSource(ewf, block_bytes=ewf.chunk_bytes, block_count=count)
+            kinds = (*kinds, kind)
+            continue
         if kind == "gzip":
             from twinfs.images.containers.gzip import GzipSource
 
