@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from images.test_file_systems import (
     by_a_driver,
     erofs,
     ext,
+    hfsplus,
     mtools,
     rock_ridge,
     squashfs,
@@ -100,6 +102,7 @@ def compressed(*command: str) -> Callable[[Path, Path], None]:
     return make
 
 
+SMALL_HFSPLUS = replace(SMALL, has_links=False, has_xattrs=False, has_raw_names=False)
 FORMATS = {
     "ext2": (ext("ext2", "-I", "128"), SMALL),
     "ext4": (ext("ext4"), SMALL),
@@ -109,6 +112,7 @@ FORMATS = {
     "erofs_lz4": (erofs("-zlz4hc", "-C16384"), SMALL),
     "erofs_lz4_full": (erofs("-zlz4", "-Elegacy-compress"), SMALL),
     "erofs_chunks": (erofs("--chunksize=4096", "-Eforce-chunk-indexes"), SMALL),
+    "hfsplus": (hfsplus, SMALL_HFSPLUS),
     "squashfs": (squashfs("gzip"), SMALL),
     "squashfs_zstd": (squashfs("zstd"), SMALL),
     "fat12": (mtools("12"), PLAIN),

@@ -77,6 +77,20 @@ def rock_ridge(tree: Path, image: Path) -> None:
     tool("xorriso", "-compliance", "deep_paths:long_paths:long_names", *words, "-o", image, tree)
 
 
+def hfsplus(tree: Path, image: Path) -> None:
+    """xorriso puts HFS+ into a partition of an Apple partition map, beside the ISO file system."""
+    disc = image.with_name("disc")
+    words = ("-as", "mkisofs", "-quiet", "-hfsplus", "-iso-level", "3", "-R", "-D")
+    tool("xorriso", "-compliance", "deep_paths:long_paths:long_names", *words, "-o", disc, tree)
+    found = tool("partx", "--raw", "--noheadings", "-t", "mac", "-o", "START,SECTORS,NAME", disc)
+    (place,) = [line.split()[:2] for line in found.splitlines() if "HFSPLUS" in line]
+    start, sectors = map(int, place)
+    with disc.open("rb") as file:
+        file.seek(start * 512)
+        image.write_bytes(file.read(sectors * 512))
+    disc.unlink()
+
+
 def mtools(bits: str) -> Callable[[Path, Path], None]:
     def make(tree: Path, image: Path) -> None:
         size = {"12": 8, "16": 64, "32": 300}[bits] * MIB
@@ -224,6 +238,21 @@ FORMATS = {
         "udf",
         replace(DOS, depth=4, name_bytes=90, times=(1_600_000_000 * SECOND,) * 3),
         Keeps(False, False, False, SECOND),
+    ),
+    "hfsplus": Format(
+        hfsplus,
+        "hfsplus",
+        replace(
+            POSIX,
+            # xorriso writes hard links as files of their own, and no attributes.
+            has_links=False,
+            has_xattrs=False,
+            has_raw_names=False,
+            has_large_sparse=False,
+            device=(8, 17),
+            times=(1_600_000_000 * SECOND, 100_000_000 * SECOND, 2_000_000_000 * SECOND),
+        ),
+        SECONDS,
     ),
     "xfs_by_the_kernel": Format(by_the_kernel("xfs"), "xfs", FULL, WITH_ACLS),
     "iso9660_rock_ridge": Format(
