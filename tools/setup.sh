@@ -26,7 +26,7 @@ run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git lvm2 mount procps psmisc
  qemu-utils rsync sqlite3 systemd tar util-linux xfsprogs xvfb"
-image_packages="cryptsetup-bin dosfstools erofs-utils ewf-tools exfat-fuse exfatprogs fdisk genisoimage mtools ntfs-3g parted squashfs-tools udftools xorriso
+image_packages="cryptsetup-bin dosfstools erofs-utils ewf-tools exfat-fuse exfatprogs fdisk genisoimage libfsapfs-utils mtools ntfs-3g parted squashfs-tools udftools xorriso
  xz-utils zstd"
 
 say() { echo "setup: $*" >&2; }

@@ -14,6 +14,7 @@ import pytest
 from images.luks.making import Maker
 from images.test_file_systems import (
     NTFS,
+    apfs,
     btrfs,
     by_a_driver,
     erofs,
@@ -103,6 +104,7 @@ def compressed(*command: str) -> Callable[[Path, Path], None]:
 
 
 SMALL_HFSPLUS = replace(SMALL, has_links=False, has_xattrs=False, has_raw_names=False)
+SMALL_APFS = replace(SMALL, has_raw_names=False)
 FORMATS = {
     "ext2": (ext("ext2", "-I", "128"), SMALL),
     "ext4": (ext("ext4"), SMALL),
@@ -113,6 +115,7 @@ FORMATS = {
     "erofs_lz4_full": (erofs("-zlz4", "-Elegacy-compress"), SMALL),
     "erofs_chunks": (erofs("--chunksize=4096", "-Eforce-chunk-indexes"), SMALL),
     "hfsplus": (hfsplus, SMALL_HFSPLUS),
+    "apfs": (apfs, SMALL_APFS),
     "squashfs": (squashfs("gzip"), SMALL),
     "squashfs_zstd": (squashfs("zstd"), SMALL),
     "fat12": (mtools("12"), PLAIN),

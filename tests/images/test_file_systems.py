@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +90,12 @@ def hfsplus(tree: Path, image: Path) -> None:
         file.seek(start * 512)
         image.write_bytes(file.read(sectors * 512))
     disc.unlink()
+
+
+def apfs(tree: Path, image: Path) -> None:
+    """No mkfs for Linux puts files in. What this writes, test_apfs compares with another reader."""
+    words = ("create", "dmg", "--force", "--fs", "apfs", "--layout", "NONE", "--case-sensitive")
+    tool(sys.executable, "-m", "fs_explorer", *words, "--volname", "Odd", image, tree)
 
 
 def mtools(bits: str) -> Callable[[Path, Path], None]:
@@ -253,6 +260,18 @@ FORMATS = {
             times=(1_600_000_000 * SECOND, 100_000_000 * SECOND, 2_000_000_000 * SECOND),
         ),
         SECONDS,
+    ),
+    "apfs": Format(
+        apfs,
+        "apfs",
+        replace(
+            POSIX,
+            # Attributes get a prefix: see test_apfs.
+            has_xattrs=False,
+            has_raw_names=False,
+            device=(8, 17),
+            times=(1_600_000_000 * SECOND + 123_456_789, 5, 4_000_000_000 * SECOND + 999_999_999),
+        ),
     ),
     "xfs_by_the_kernel": Format(by_the_kernel("xfs"), "xfs", FULL, WITH_ACLS),
     "iso9660_rock_ridge": Format(

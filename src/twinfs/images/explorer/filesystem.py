@@ -219,6 +219,8 @@ class _Stream(RandomAccess):
 
 def _device(node: Node, kind: Kind) -> int:
     numbers = node.extra.get("rdev")
+    if isinstance(numbers, int) and kind.has_mac_devices:
+        numbers = (numbers >> 24 & 0xFF, numbers & 0xFFFFFF)
     if isinstance(numbers, int):
         return numbers
     if not isinstance(numbers, tuple):
