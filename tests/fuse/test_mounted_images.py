@@ -313,16 +313,17 @@ def found_behind(mountpoint: Path) -> bytes | None:
 
 
 def test_an_encrypted_image_stays_open_when_its_reader_is_replaced(mount, workspace):
-    plain = make_fat(workspace / "plain", b"behind a passphrase")
+    secret = b"behind a passphrase" * 100_000
+    plain = make_fat(workspace / "plain", secret)
     maker = Maker(workspace, plain)
     image = maker.version_2("encrypted")
     mounted = mount(image, words=("--passphrase-file", maker.passphrase_file))
     maker.passphrase_file.unlink()
-    assert (mounted.path / "p0" / "file.txt").read_bytes() == b"behind a passphrase"
+    assert (mounted.path / "p0" / "file.txt").read_bytes() == secret
     (reader,) = readers_of(image)
     os.kill(reader, signal.SIGKILL)
     deadline = time.monotonic() + 60
     while readers_of(image) in ([], [reader]) or found_behind(mounted.path) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert found_behind(mounted.path) == b"behind a passphrase"
+    assert found_behind(mounted.path) == secret

@@ -75,6 +75,12 @@ def contained(kind: str, *options: str) -> Callable[[Path, Path], None]:
     return make
 
 
+def with_snapshots(tree: Path, image: Path) -> None:
+    contained("qcow2")(tree, image)
+    for name in ("first", "second"):
+        tool("qemu-img", "snapshot", "-c", name, image)
+
+
 def acquired(tree: Path, image: Path) -> None:
     raw = image.with_name("raw")
     partitioned("dos")(tree, raw)
@@ -128,6 +134,7 @@ FORMATS = {
     "mbr": (partitioned("dos"), SMALL),
     "gpt": (partitioned("gpt"), SMALL),
     "qcow2": (contained("qcow2", "-c"), SMALL),
+    "qcow2_snapshots": (with_snapshots, SMALL),
     "vmdk": (contained("vmdk", "-o", "subformat=streamOptimized"), SMALL),
     "vdi": (contained("vdi"), SMALL),
     "vhd": (contained("vpc"), SMALL),

@@ -18,6 +18,7 @@ from support.odd_tree import SECOND, Wants, build, manifest
 from support.volume import twinfs_command
 from twinfs.errors import ImageError
 from twinfs.images.luks import Derivation, derive
+from twinfs.images.paths import resolve
 from twinfs.images.worker.client import ReaderClient
 from twinfs.images.worker.remote import RemoteTree
 
@@ -74,6 +75,9 @@ def test_everything_within_is_as_it_was_before_it_was_encrypted(maker, tree, way
     with ReaderClient(str(path), passphrase=PASSPHRASE) as reader:
         ours = RemoteTree(reader)
         assert ours.info().partitions[0].filesystem == "ext4"
+        # Else whoever mounts it would read it from the image file, past the decryption.
+        large = resolve(ours, b"/p0/large")
+        assert reader.call("extents", large) is None
         top = ours.lookup(ours.root_inode, b"p0")
         found = found_in(ours, top, KEEPS)
     assert_same(found, manifest(tree), KEEPS, extra=(b"lost+found",))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from twinfs.errors import ImageError
+from twinfs.images.escapes import escaped
 from twinfs.images.explorer import acl
 from twinfs.images.explorer.kinds import Kind, kind_of
 from twinfs.images.explorer.library import (
@@ -22,7 +23,7 @@ from twinfs.images.explorer.library import (
     make_context,
     open_with,
 )
-from twinfs.images.explorer.names import escaped, to_bytes, to_text
+from twinfs.images.explorer.names import to_bytes, to_text
 from twinfs.images.probes import Found
 from twinfs.images.protocol import ByteSource, DirectoryEntry, Extents, InodeStat
 
