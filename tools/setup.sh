@@ -26,7 +26,7 @@ run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git lvm2 mount procps psmisc
  qemu-utils rsync sqlite3 systemd tar util-linux xfsprogs xvfb"
-image_packages="dosfstools exfat-fuse exfatprogs fdisk genisoimage mtools ntfs-3g parted squashfs-tools udftools xorriso
+image_packages="cryptsetup-bin dosfstools erofs-utils ewf-tools exfat-fuse exfatprogs fdisk genisoimage libfsapfs-utils mtools ntfs-3g parted squashfs-tools udftools xorriso
  xz-utils zstd"
 
 say() { echo "setup: $*" >&2; }
@@ -134,7 +134,7 @@ make_venv() {
     say "installing twinfs and its libraries into .venv"
     case $1 in
         run) pip_install "$venv" --editable=. ;;
-        test) pip_install "$venv" "--editable=.[dev,capture]" ;;
+        test) pip_install "$venv" "--editable=.[dev,capture,luks]" ;;
     esac
     stamp_for "$1" >"$stamp"
     say "done"
@@ -157,6 +157,7 @@ install_system() {
     # Libraries of twinfs-capture that not every machine has a build of; twinfs does not need them.
     (pip_install "$installed" "$sources[capture]") \
         || say "goes on without these: twinfs-capture has no --hash blake3 and captures no screens"
+    (pip_install "$installed" "$sources[luks]") || say "goes on without these: twinfs opens no LUKS volumes"
     mkdir -p "$prefix/bin" "$prefix/share/man/man1"
     ln -sf "$installed/bin/twinfs" "$prefix/bin/twinfs"
     ln -sf "$installed/bin/twinfs-capture" "$prefix/bin/twinfs-capture"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from images.luks.making import Maker
 from support.compare import Keeps, assert_same
 from support.images import MIB, blank, sfdisk, tool, write_at
 from support.machine import NOBODY_UID, is_mounted, needs_root, run
@@ -69,12 +70,19 @@ def copy_in(source: Path, disk: Path, offset_bytes: int) -> None:
 
 
 class Mounted:
-    def __init__(self, image: Path, mountpoint: Path, state: Path, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        image: Path,
+        mountpoint: Path,
+        state: Path,
+        prefix: tuple[str, ...] = (),
+        words: tuple[str | Path, ...] = (),
+    ) -> None:
         self.path = mountpoint
         mountpoint.mkdir(exist_ok=True)
         environment = {"TWINFS_STATE_DIR": str(state), "TWINFS_CONFIG_DIR": str(state)}
         self.log = state / "images.log"
-        run(*prefix, *twinfs_command(), "image", "mount", image, mountpoint, env=environment)
+        run(*prefix, *twinfs_command(), "image", "mount", image, mountpoint, *words, env=environment)
 
     def end(self) -> None:
         if is_mounted(self.path):
@@ -294,3 +302,28 @@ def test_a_missing_image_or_mountpoint_is_said(workspace):
         )
         assert done.returncode == 1
         assert "absent" in done.stderr
+
+
+def found_behind(mountpoint: Path) -> bytes | None:
+    """None: what the kernel remembered was of the reader before, or that is not replaced yet."""
+    try:
+        return (mountpoint / "p0" / "file.txt").read_bytes()
+    except OSError:
+        return None
+
+
+def test_an_encrypted_image_stays_open_when_its_reader_is_replaced(mount, workspace):
+    secret = b"behind a passphrase" * 100_000
+    plain = make_fat(workspace / "plain", secret)
+    maker = Maker(workspace, plain)
+    image = maker.version_2("encrypted")
+    mounted = mount(image, words=("--passphrase-file", maker.passphrase_file))
+    maker.passphrase_file.unlink()
+    assert (mounted.path / "p0" / "file.txt").read_bytes() == secret
+    (reader,) = readers_of(image)
+    os.kill(reader, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while readers_of(image) in ([], [reader]) or found_behind(mounted.path) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert found_behind(mounted.path) == secret

@@ -6,15 +6,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from images.luks.making import Maker
 from images.test_file_systems import (
     NTFS,
+    apfs,
     btrfs,
     by_a_driver,
+    erofs,
     ext,
+    hfsplus,
     mtools,
     rock_ridge,
     squashfs,
@@ -70,6 +75,30 @@ def contained(kind: str, *options: str) -> Callable[[Path, Path], None]:
     return make
 
 
+def with_snapshots(tree: Path, image: Path) -> None:
+    contained("qcow2")(tree, image)
+    for name in ("first", "second"):
+        tool("qemu-img", "snapshot", "-c", name, image)
+
+
+def acquired(tree: Path, image: Path) -> None:
+    raw = image.with_name("raw")
+    partitioned("dos")(tree, raw)
+    tool("ewfacquire", "-q", "-u", "-c", "fast", "-S", "1 GiB", "-t", image, raw)
+    image.with_name("image.E01").rename(image)
+
+
+def encrypted(version: int) -> Callable[[Path, Path], None]:
+    def make(tree: Path, image: Path) -> None:
+        part = image.with_name("part")
+        tool("mkfs.ext4", "-q", "-F", "-b", "1024", "-d", tree, blank(part, 14 * MIB))
+        maker = Maker(image.parent, part)
+        made = maker.version_1("made") if version == 1 else maker.argon2("made", "argon2id")
+        made.rename(image)
+
+    return make
+
+
 def compressed(*command: str) -> Callable[[Path, Path], None]:
     def make(tree: Path, image: Path) -> None:
         raw = image.with_name("raw")
@@ -80,11 +109,19 @@ def compressed(*command: str) -> Callable[[Path, Path], None]:
     return make
 
 
+SMALL_HFSPLUS = replace(SMALL, has_links=False, has_xattrs=False, has_raw_names=False)
+SMALL_APFS = replace(SMALL, has_raw_names=False)
 FORMATS = {
     "ext2": (ext("ext2", "-I", "128"), SMALL),
     "ext4": (ext("ext4"), SMALL),
     "ext4_inline_data": (ext("ext4", "-O", "inline_data", "-I", "512"), SMALL),
     "btrfs": (btrfs, SMALL),
+    "erofs": (erofs(), SMALL),
+    "erofs_lz4": (erofs("-zlz4hc", "-C16384"), SMALL),
+    "erofs_lz4_full": (erofs("-zlz4", "-Elegacy-compress"), SMALL),
+    "erofs_chunks": (erofs("--chunksize=4096", "-Eforce-chunk-indexes"), SMALL),
+    "hfsplus": (hfsplus, SMALL_HFSPLUS),
+    "apfs": (apfs, SMALL_APFS),
     "squashfs": (squashfs("gzip"), SMALL),
     "squashfs_zstd": (squashfs("zstd"), SMALL),
     "fat12": (mtools("12"), PLAIN),
@@ -97,10 +134,14 @@ FORMATS = {
     "mbr": (partitioned("dos"), SMALL),
     "gpt": (partitioned("gpt"), SMALL),
     "qcow2": (contained("qcow2", "-c"), SMALL),
+    "qcow2_snapshots": (with_snapshots, SMALL),
     "vmdk": (contained("vmdk", "-o", "subformat=streamOptimized"), SMALL),
     "vdi": (contained("vdi"), SMALL),
     "vhd": (contained("vpc"), SMALL),
     "vhdx": (contained("vhdx"), SMALL),
+    "ewf": (acquired, SMALL),
+    "luks1": (encrypted(1), SMALL),
+    "luks2": (encrypted(2), SMALL),
     "gzip": (compressed("gzip", "-1", "-c"), SMALL),
     "xz": (compressed("xz", "-0", "-T1", "-c"), SMALL),
     "zstd": (compressed("zstd", "-q", "-c"), SMALL),

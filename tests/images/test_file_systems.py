@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,9 +66,36 @@ def squashfs(compressor: str) -> Callable[[Path, Path], None]:
     return make
 
 
+def erofs(*options: str) -> Callable[[Path, Path], None]:
+    def make(tree: Path, image: Path) -> None:
+        tool("mkfs.erofs", *options, image, tree)
+
+    return make
+
+
 def rock_ridge(tree: Path, image: Path) -> None:
     words = ("-as", "mkisofs", "-quiet", "-iso-level", "3", "-R", "-D", "-full-iso9660-filenames")
     tool("xorriso", "-compliance", "deep_paths:long_paths:long_names", *words, "-o", image, tree)
+
+
+def hfsplus(tree: Path, image: Path) -> None:
+    """xorriso puts HFS+ into a partition of an Apple partition map, beside the ISO file system."""
+    disc = image.with_name("disc")
+    words = ("-as", "mkisofs", "-quiet", "-hfsplus", "-iso-level", "3", "-R", "-D")
+    tool("xorriso", "-compliance", "deep_paths:long_paths:long_names", *words, "-o", disc, tree)
+    found = tool("partx", "--raw", "--noheadings", "-t", "mac", "-o", "START,SECTORS,NAME", disc)
+    (place,) = [line.split()[:2] for line in found.splitlines() if "HFSPLUS" in line]
+    start, sectors = map(int, place)
+    with disc.open("rb") as file:
+        file.seek(start * 512)
+        image.write_bytes(file.read(sectors * 512))
+    disc.unlink()
+
+
+def apfs(tree: Path, image: Path) -> None:
+    """No mkfs for Linux puts files in. What this writes, test_apfs compares with another reader."""
+    words = ("create", "dmg", "--force", "--fs", "apfs", "--layout", "NONE", "--case-sensitive")
+    tool(sys.executable, "-m", "fs_explorer", *words, "--volname", "Odd", image, tree)
 
 
 def mtools(bits: str) -> Callable[[Path, Path], None]:
@@ -179,6 +207,17 @@ FORMATS = {
         )
         for each in ("gzip", "xz", "zstd", "lz4", "lzo")
     },
+    **{
+        # mkfs.erofs 1.5 cuts names of 255 bytes off, and then finds no such file; it writes holes as zeros.
+        name: Format(
+            erofs(*options), "erofs", replace(FULL, has_large_sparse=False, name_bytes=254), WITH_ACLS
+        )
+        for name, options in {
+            "erofs": (),
+            "erofs_lz4": ("-zlz4hc",),
+            "erofs_chunks": ("--chunksize=65536",),
+        }.items()
+    },
     "fat12": Format(mtools("12"), "vfat", replace(DOS, entries=100), Keeps(False, False, False, 2 * SECOND)),
     "fat16": Format(mtools("16"), "vfat", DOS, Keeps(False, False, False, 2 * SECOND)),
     "fat32": Format(mtools("32"), "vfat", DOS, Keeps(False, False, False, 2 * SECOND)),
@@ -206,6 +245,33 @@ FORMATS = {
         "udf",
         replace(DOS, depth=4, name_bytes=90, times=(1_600_000_000 * SECOND,) * 3),
         Keeps(False, False, False, SECOND),
+    ),
+    "hfsplus": Format(
+        hfsplus,
+        "hfsplus",
+        replace(
+            POSIX,
+            # xorriso writes hard links as files of their own, and no attributes.
+            has_links=False,
+            has_xattrs=False,
+            has_raw_names=False,
+            has_large_sparse=False,
+            device=(8, 17),
+            times=(1_600_000_000 * SECOND, 100_000_000 * SECOND, 2_000_000_000 * SECOND),
+        ),
+        SECONDS,
+    ),
+    "apfs": Format(
+        apfs,
+        "apfs",
+        replace(
+            POSIX,
+            # Attributes get a prefix: see test_apfs.
+            has_xattrs=False,
+            has_raw_names=False,
+            device=(8, 17),
+            times=(1_600_000_000 * SECOND + 123_456_789, 5, 4_000_000_000 * SECOND + 999_999_999),
+        ),
     ),
     "xfs_by_the_kernel": Format(by_the_kernel("xfs"), "xfs", FULL, WITH_ACLS),
     "iso9660_rock_ridge": Format(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile, passphrase_in
 from twinfs.cli.parameters import Json
 from twinfs.cli.talk import result, say
 from twinfs.errors import ImageError
@@ -26,6 +26,7 @@ def affected(
     /,
     *,
     map_file: Annotated[str, Parameter(name="--map", help="ddrescue's map file of the disk.")],
+    passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> int:
     """List the files that lie where a disk could not be read.
@@ -38,7 +39,7 @@ def affected(
 
         twinfs image affected --map usb_key.img.map usb_key.img
     """
-    with ReaderClient(image, map_file) as reader:
+    with ReaderClient(image, map_file, passphrase_in(passphrase_file)) as reader:
         search = _Search(RemoteTree(reader), is_json=json)
         search.all()
     if not json:

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 
-from twinfs.cli.image_parameters import ImagePath, PathInside
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside, passphrase_in
 from twinfs.errors import ImageError
 from twinfs.images.paths import resolve
 from twinfs.images.worker.client import ReaderClient
@@ -15,7 +15,7 @@ from twinfs.images.worker.remote import RemoteTree
 _CHUNK_BYTES = 4 << 20
 
 
-def cat(image: ImagePath, path: PathInside, /) -> int:
+def cat(image: ImagePath, path: PathInside, /, *, passphrase_file: PassphraseFile = None) -> int:
     """Write a file of an image to standard output.
 
     /p1.img is all of partition 1, /disk.img all of the disk, whatever the
@@ -26,7 +26,7 @@ def cat(image: ImagePath, path: PathInside, /) -> int:
         twinfs image cat disk.img /p1/etc/hosts
         twinfs image cat disk.qcow2 /p2.img > partition.img
     """
-    with ReaderClient(image) as reader:
+    with ReaderClient(image, passphrase=passphrase_in(passphrase_file)) as reader:
         tree = RemoteTree(reader)
         inode = resolve(tree, os.fsencode(path))
         found = tree.stat(inode)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, PathInside
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside, passphrase_in
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import say
 from twinfs.errors import ImageError
@@ -25,6 +25,8 @@ def extract(
     path: PathInside,
     destination: Annotated[str, Parameter(help="A directory to put it in, or the name it gets.")],
     /,
+    *,
+    passphrase_file: PassphraseFile = None,
 ) -> int:
     """Copy a file or directory out of an image.
 
@@ -40,7 +42,8 @@ def extract(
         twinfs image extract disk.img /p1/home/anna /tmp
         twinfs image extract backup.qcow2 /p2/etc /tmp/old_etc
     """
-    with ReaderClient(image) as reader, ProgressDisplay() as display:
+    passphrase = passphrase_in(passphrase_file)
+    with ReaderClient(image, passphrase=passphrase) as reader, ProgressDisplay() as display:
         tree = RemoteTree(reader)
         inside = os.fsencode(path)
         inode = resolve(tree, inside)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinfs.cli.image_parameters import ImagePath
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile, passphrase_in
 from twinfs.cli.parameters import Json
 from twinfs.cli.talk import result
 from twinfs.images.worker.client import ReaderClient
@@ -10,12 +10,12 @@ from twinfs.images.worker.remote import RemoteTree
 from twinfs.report import image_json, image_text, json_lines
 
 
-def info(image: ImagePath, /, *, json: Json = False) -> int:
+def info(image: ImagePath, /, *, passphrase_file: PassphraseFile = None, json: Json = False) -> int:
     """Tell what an image holds: its partitions and their file systems.
 
-    Knows raw and split images, qcow2, VMDK, VDI, VHD, VHDX, and any of
+    Knows raw and split images, qcow2, VMDK, VDI, VHD, VHDX, E01, and any of
     these compressed with gzip, xz or zstd; MBR, GPT, Apple and BSD
-    partition tables. A partition that makes no sense is shown with the
+    partition tables; LUKS with its passphrase. A partition that makes no sense is shown with the
     reason.
 
     For example:
@@ -23,7 +23,7 @@ def info(image: ImagePath, /, *, json: Json = False) -> int:
         twinfs image info disk.img
         twinfs image info backup.qcow2 --json
     """
-    with ReaderClient(image) as reader:
+    with ReaderClient(image, passphrase=passphrase_in(passphrase_file)) as reader:
         found = RemoteTree(reader).info()
     result(json_lines.line(image_json.info_dict(found)) if json else image_text.info_text(found))
     return 0

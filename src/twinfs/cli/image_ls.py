@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, PathInside
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside, passphrase_in
 from twinfs.cli.parameters import Json
 from twinfs.cli.talk import result, say
 from twinfs.errors import ImageError
@@ -30,6 +30,7 @@ def ls(
     *,
     long: Annotated[bool, Parameter(name=["-l", "--long"], help="With modes, owners, sizes, times.")] = False,
     recursive: Annotated[bool, Parameter(name=["-R", "--recursive"], help="All that is beneath.")] = False,
+    passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> int:
     """List what is in an image.
@@ -46,7 +47,7 @@ def ls(
         twinfs image ls disk.img /p1/etc -l
         twinfs image ls disk.img /p1 -R --json
     """
-    with ReaderClient(image) as reader:
+    with ReaderClient(image, passphrase=passphrase_in(passphrase_file)) as reader:
         listing = _Listing(RemoteTree(reader), is_long=long, is_recursive=recursive, is_json=json)
         listing.show(os.fsencode(path))
         return 1 if listing.has_failed else 0

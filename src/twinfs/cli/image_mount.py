@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, MapFile
+from twinfs.cli.image_parameters import ImagePath, MapFile, PassphraseFile, passphrase_in
 from twinfs.cli.parameters import InjectedPaths
 from twinfs.cli.talk import say
 from twinfs.daemon.image_mounting import mount_image
@@ -18,6 +18,7 @@ def mount(
     /,
     *,
     map_file: MapFile = None,
+    passphrase_file: PassphraseFile = None,
     foreground: Annotated[
         bool, Parameter(name=["--foreground", "-f"], help="Stay, log to the terminal.")
     ] = False,
@@ -47,6 +48,7 @@ def mount(
         image,
         mountpoint,
         map_path=map_file,
+        passphrase=passphrase_in(passphrase_file),
         is_foreground=foreground,
         on_ready=lambda place: say(f"{image} is mounted at {place}"),
     )

@@ -24,6 +24,7 @@ def mount_image(
     mountpoint: str,
     *,
     map_path: str | None = None,
+    passphrase: bytes | None = None,
     is_foreground: bool,
     on_ready: Callable[[str], None],
 ) -> None:
@@ -37,7 +38,7 @@ def mount_image(
     if not os.path.exists(image):
         raise ImageError(f"{image}: no such file")
     whole_map_path = os.path.abspath(map_path) if map_path is not None else None
-    body = partial(_serve, paths, os.path.abspath(image), whole_map_path, place, is_foreground)
+    body = partial(_serve, paths, os.path.abspath(image), whole_map_path, passphrase, place, is_foreground)
     if is_foreground:
         body(lambda: on_ready(place))
     else:
@@ -49,6 +50,7 @@ def _serve(
     paths: Paths,
     image: str,
     map_path: str | None,
+    passphrase: bytes | None,
     place: str,
     is_foreground: bool,
     on_ready: Callable[[], None],
@@ -62,7 +64,12 @@ def _serve(
 
     async def serve() -> None:
         await serve_image(
-            image, place, map_path=map_path, on_ready=on_ready, on_signal=partial(_take_down, place)
+            image,
+            place,
+            map_path=map_path,
+            passphrase=passphrase,
+            on_ready=on_ready,
+            on_signal=partial(_take_down, place),
         )
 
     try:

@@ -88,10 +88,12 @@ class ImageOperations(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = False
 
-    def __init__(self, path: str, *, image_fd: int, map_path: str | None = None) -> None:
+    def __init__(
+        self, path: str, *, image_fd: int, map_path: str | None = None, passphrase: bytes | None = None
+    ) -> None:
         """`image_fd` is the image file, from which what needs no decoding is read without the reader."""
         super().__init__()
-        self.reader = ImageReader(path, self._forget_everything, map_path)
+        self.reader = ImageReader(path, self._forget_everything, map_path, passphrase)
         self._image_fd = image_fd
         self._path = path
         self._handles: dict[int, _Directory | _File] = {}

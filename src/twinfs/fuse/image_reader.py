@@ -16,8 +16,9 @@ from typing import Any, Final
 import trio
 
 from twinfs.errors import ImageError
+from twinfs.images.luks import derive
 from twinfs.images.worker import process, wire
-from twinfs.images.worker.client import PATIENCE_SECONDS, prefixed
+from twinfs.images.worker.client import MAX_KEYS, PATIENCE_SECONDS, prefixed
 
 _log: Final = logging.getLogger(__name__)
 _CHECK_SECONDS: Final = 2.0
@@ -43,13 +44,20 @@ class ImageReader:
     """`run` is to be started in a nursery; `call` then works until that is cancelled."""
 
     def __init__(
-        self, path: str, on_new_epoch: Callable[[], Awaitable[None]], map_path: str | None = None
+        self,
+        path: str,
+        on_new_epoch: Callable[[], Awaitable[None]],
+        map_path: str | None = None,
+        passphrase: bytes | None = None,
     ) -> None:
         self._path = os.path.abspath(path)
         self._map_path = map_path
+        self._passphrase = passphrase
         self._on_new_epoch = on_new_epoch
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: trio.SocketStream | None = None
+        self._is_ready = False
+        """Opened, and unlocked: only then is anybody's question one for this reader."""
         self._waiting: dict[int, _Waiting] = {}
         self._last = 0
         self._sending = trio.Lock()
@@ -77,6 +85,18 @@ class ImageReader:
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(channel))
         self._nursery.start_soon(self._receive, self._stream)
         await self._ask("open", self._path, self._map_path)
+        if self._passphrase is not None:
+            await self._unlock(self._passphrase)
+        self._is_ready = True
+
+    async def _unlock(self, passphrase: bytes) -> None:
+        """As `ReaderClient` does it, and for the same reasons."""
+        for _ in range(MAX_KEYS):
+            wanted = await self._ask("wanted_key")
+            if wanted is None:
+                return
+            key = await trio.to_thread.run_sync(derive, passphrase, wire.derivation_of(wanted))
+            await self._ask("add_key", wanted, key)
 
     def _stop(self, reason: str) -> None:
         """Everybody who waits is told; the next question starts a new reader."""
@@ -84,6 +104,7 @@ class ImageReader:
             process.stop(self._process)
             self._process = None
         self._stream = None
+        self._is_ready = False
         for waiting in self._waiting.values():
             waiting.result = reason
             waiting.answered.set()
@@ -91,9 +112,9 @@ class ImageReader:
 
     async def call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
         """Raises ImageError."""
-        if self._stream is None:
+        if not self._is_ready:
             async with self._starting:
-                if self._stream is None:
+                if not self._is_ready:
                     await self._restart()
         return await self._ask(method, *arguments)
 

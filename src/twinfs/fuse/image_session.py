@@ -25,6 +25,7 @@ async def serve_image(
     mountpoint: str,
     *,
     map_path: str | None = None,
+    passphrase: bytes | None = None,
     on_ready: Callable[[], None],
     on_signal: Callable[[], None],
 ) -> None:
@@ -40,7 +41,7 @@ async def serve_image(
         image_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from None
-    operations = ImageOperations(path, image_fd=image_fd, map_path=map_path)
+    operations = ImageOperations(path, image_fd=image_fd, map_path=map_path, passphrase=passphrase)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(operations.reader.run)

@@ -12,6 +12,10 @@ def open_file_system(source: ByteSource, found: Found) -> FileSystem | None:
         from twinfs.images import xfs
 
         return xfs.open_file_system(source)
+    if found.kind == "erofs":
+        from twinfs.images import erofs
+
+        return erofs.open_file_system(source)
     # Imported when needed: the library takes a tenth of a second, and `image info` needs none of it.
     from twinfs.images import explorer
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from twinfs.errors import ImageError
 from twinfs.images.containers.open import open_nested
+from twinfs.images.escapes import escaped
 from twinfs.images.protocol import (
     ByteSource,
     DirectoryEntry,
@@ -32,6 +33,8 @@ ROOT: Final = 1
 _DISK: Final = 2
 _RAW_BASE: Final = 0x1_0000
 """/pN.img is this and N."""
+_SNAPSHOT_BASE: Final = 0x80_0000
+"""/@NAME is this and the place of the snapshot."""
 _IMAGE_SHIFT: Final = 24
 _LOCAL_BITS: Final = (1 << _IMAGE_SHIFT) - 1
 _MAX_IMAGES: Final = 64
@@ -120,6 +123,8 @@ class ImageTree:
                 yield volume.name, place << _SHIFT, stat.S_IFDIR
             if volume.index:
                 yield volume.name + b".img", base | _RAW_BASE + volume.index, stat.S_IFREG
+        for place, snapshot in enumerate(image.disk.snapshots):
+            yield b"@" + escaped(snapshot.name), base | _SNAPSHOT_BASE + place, stat.S_IFDIR
 
     def _image_at(self, inode: int) -> int | None:
         """Which image's top directory an inode is: the image's own, or that of a file which is an image."""
@@ -128,6 +133,8 @@ class ImageTree:
         if inode in self._directories:
             return None
         known = self._nested.get(inode)
+        if known is None and _is_snapshot(inode):
+            known = self._add_snapshot(inode)
         if known is None:
             kind = stat.S_IFMT(self.stat(inode).mode)
             if kind != stat.S_IFREG:
@@ -139,6 +146,17 @@ class ImageTree:
             with self._lock:
                 known = self._nested[inode] = self._add(image) >> _IMAGE_SHIFT
         return known
+
+    def _add_snapshot(self, inode: int) -> int:
+        number, place = inode >> _IMAGE_SHIFT, (inode & _LOCAL_BITS) - _SNAPSHOT_BASE
+        if number >= len(self._images) or place >= len(self._images[number].disk.snapshots):
+            raise ImageError(f"no inode {inode} is known")
+        disk = self._images[number].disk
+        image = Image(disk.as_of(disk.snapshots[place]))
+        with self._lock:
+            if inode not in self._nested:
+                self._nested[inode] = self._add(image) >> _IMAGE_SHIFT
+            return self._nested[inode]
 
     def list(self, inode: int) -> Iterator[DirectoryEntry]:
         top = self._image_at(inode)
@@ -171,7 +189,7 @@ class ImageTree:
     # Attributes
 
     def stat(self, inode: int) -> InodeStat:
-        if inode >> _SHIFT == 0 and inode & _LOCAL_BITS == ROOT:
+        if inode >> _SHIFT == 0 and (inode & _LOCAL_BITS == ROOT or _is_snapshot(inode)):
             return self._own_stat(inode, stat.S_IFDIR | 0o755, 0)
         source = self._source(inode)
         if source is not None:
@@ -235,7 +253,7 @@ class ImageTree:
             pieces = [(0, 0, source.size_bytes)]
         else:
             system, own, place = self._split(inode)
-            source = self._places[place][1].source
+            source = self._places[place][1].content
             listed = system.extents(own) if isinstance(system, Mapped) else None
             if listed is None:
                 return None
@@ -247,6 +265,10 @@ class ImageTree:
                 return None
             found.append((at, physical[0], length))
         return found
+
+
+def _is_snapshot(inode: int) -> bool:
+    return inode >> _SHIFT == 0 and inode & _LOCAL_BITS >= _SNAPSHOT_BASE
 
 
 class _FileWithin:

@@ -11,6 +11,7 @@ from twinfs.errors import ImageError
 from twinfs.images.containers import Disk, open_disk
 from twinfs.images.damaged import Damaged
 from twinfs.images.filesystems import open_file_system
+from twinfs.images.luks import Derivation, Keyring
 from twinfs.images.partitions import PartitionTable, Scheme, read_table
 from twinfs.images.probes import Found, is_known, probe
 from twinfs.images.protocol import ByteSource, FileSystem
@@ -32,6 +33,18 @@ class Volume:
     found: Found | None
     error: str = ""
     """Why its first blocks could not be read."""
+    inside: ByteSource | None = None
+    """What was decrypted, where `source` is encrypted; `found` then tells of this."""
+
+    @property
+    def content(self) -> ByteSource:
+        """Where its file system lies."""
+        return self.source if self.inside is None else self.inside
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Also when it was opened."""
+        return self.inside is not None or (self.found is not None and self.found.kind == "crypto_LUKS")
 
     @property
     def is_readable(self) -> bool:
@@ -46,6 +59,7 @@ class Image:
         self.disk = disk
         self.damaged = damaged
         self.table: PartitionTable = read_table(disk.source, is_known)
+        self._keyring: Keyring | None = None
         self.volumes: tuple[Volume, ...] = tuple(self._find_volumes())
         self._file_systems: dict[int, FileSystem | ImageError] = {}
         self._lock = threading.Lock()
@@ -64,13 +78,48 @@ class Image:
             disk.close()
             raise
 
+    def wanted_key(self) -> Derivation | None:
+        """What to derive from the passphrase next; None: enough was.
+
+        Raises ImageError where it opened nothing. Not while others use the image: volumes appear.
+        """
+        if self._keyring is None:
+            self.add_key(None, b"")
+        assert self._keyring is not None
+        if self._keyring.wanted is not None:
+            return self._keyring.wanted
+        encrypted = [volume for volume in self.volumes if volume.is_encrypted]
+        if not encrypted:
+            raise ImageError("nothing in it is encrypted with LUKS")
+        if all(volume.inside is None for volume in encrypted):
+            raise ImageError(f"{encrypted[0].name.decode()}: {encrypted[0].error}")
+        return None
+
+    def add_key(self, derivation: Derivation | None, key: bytes) -> None:
+        self._keyring = self._keyring or Keyring()
+        self._keyring.add(derivation, key)
+        self.volumes = tuple(self._find_volumes())
+
+    def _volume(self, index: int, name: bytes, source: ByteSource) -> Volume:
+        try:
+            made = Volume(index, name, source, probe(source))
+        except ImageError as error:
+            return Volume(index, name, source, None, str(error))
+        if made.is_encrypted and self._keyring is not None:
+            try:
+                inside = self._keyring.open(source)
+                made.found, made.inside = probe(inside), inside
+            except ImageError as error:
+                made.error = str(error)
+        return made
+
     def _find_volumes(self) -> Sequence[Volume]:
         if self.table.scheme is Scheme.NONE:
-            whole = _volume(0, b"p0", self.disk.source)
-            return [whole, *_logical([whole])]
+            whole = self._volume(0, b"p0", self.disk.source)
+            return [whole, *self._logical([whole])]
         size = self.table.sector_size
         found = [
-            _volume(
+            self._volume(
                 each.index,
                 b"p%d" % each.index,
                 Window(self.disk.source, each.start_sector * size, each.sectors * size),
@@ -78,12 +127,35 @@ class Image:
             for each in self.table.partitions
             if not each.is_container and not each.problem
         ]
-        found += _logical(found)
-        whole = _volume(0, b"p0", self.disk.source)
+        found += self._logical(found)
+        whole = self._volume(0, b"p0", self.disk.source)
         if whole.found is not None and whole.found.kind in ("iso9660", "udf"):
             # An installation disc that is also a bootable stick: the table points into the disc.
             found.insert(0, whole)
         return found
+
+    def _logical(self, partitions: Sequence[Volume]) -> list[Volume]:
+        """The logical volumes of all groups whose physical volumes are among the partitions."""
+        members = [each for each in partitions if each.found is not None and each.found.kind == "LVM2_member"]
+        if not members:
+            return []
+        from twinfs.images import lvm
+
+        found: dict[bytes, Volume] = {}
+        for member in members:
+            others = [each.content for each in members if each is not member]
+            try:
+                listed = lvm.logical_volumes(member.content, others) or []
+            except ImageError as error:
+                member.error = str(error)
+                continue
+            for each in listed[:_MAX_LOGICAL]:
+                # As device-mapper names them: a dash in a name is doubled, see dmsetup(8).
+                name = f"{each.group.replace('-', '--')}-{each.name.replace('-', '--')}".encode()
+                if name not in found:
+                    found[name] = self._volume(LOGICAL_BASE + len(found), name, each.source)
+                    found[name].error = found[name].error or each.problem or ""
+        return list(found.values())
 
     def file_system(self, volume: Volume) -> FileSystem:
         """Opened when first asked for. Raises ImageError, the same each time, where it cannot be read."""
@@ -102,43 +174,12 @@ class Image:
         self.disk.close()
 
 
-def _volume(index: int, name: bytes, source: ByteSource) -> Volume:
-    try:
-        return Volume(index, name, source, probe(source))
-    except ImageError as error:
-        return Volume(index, name, source, None, str(error))
-
-
-def _logical(partitions: Sequence[Volume]) -> list[Volume]:
-    """The logical volumes of all groups whose physical volumes are among the partitions."""
-    members = [each for each in partitions if each.found is not None and each.found.kind == "LVM2_member"]
-    if not members:
-        return []
-    from twinfs.images import lvm
-
-    found: dict[bytes, Volume] = {}
-    for member in members:
-        others = [each.source for each in members if each is not member]
-        try:
-            listed = lvm.logical_volumes(member.source, others) or []
-        except ImageError as error:
-            member.error = str(error)
-            continue
-        for each in listed[:_MAX_LOGICAL]:
-            # As device-mapper names them: a dash in a name is doubled, see dmsetup(8).
-            name = f"{each.group.replace('-', '--')}-{each.name.replace('-', '--')}".encode()
-            if name not in found:
-                found[name] = _volume(LOGICAL_BASE + len(found), name, each.source)
-                found[name].error = found[name].error or each.problem or ""
-    return list(found.values())
-
-
 def _opened(volume: Volume) -> FileSystem | ImageError:
     where = volume.name.decode() if volume.index else "the disk"
     if volume.found is None:
         return ImageError(f"{where}: no file system is known there{volume.error and ': '}{volume.error}")
     try:
-        opened = open_file_system(volume.source, volume.found)
+        opened = open_file_system(volume.content, volume.found)
     except ImageError as error:
         return ImageError(f"{where}: {error}")
     if opened is None:

@@ -11,11 +11,13 @@ from typing import Final
 from twinfs.errors import ImageError
 from twinfs.images.containers.beside import Beside
 from twinfs.images.containers.recognise import recognise
+from twinfs.images.containers.snapshots import Snapshot, snapshots_of
 from twinfs.images.protocol import ByteSource
 from twinfs.images.sources import CachedSource, FileSource, JoinedSource
 
 _MAX_DEPTH: Final = 4
 _MAX_PARTS: Final = 10_000
+_EWF_CACHE_BYTES: Final = 32 << 20
 
 
 @dataclass(slots=True)
@@ -28,10 +30,20 @@ class Disk:
     files: tuple[FileSource, ...]
     beside: Beside | None
     warnings: tuple[str, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    """What a qcow2 keeps of itself, where the disk lies in one."""
 
     @property
     def name(self) -> str:
         return "+".join(self.containers)
+
+    def as_of(self, snapshot: Snapshot) -> Disk:
+        """The disk as it was then. Raises ImageError. Close this one, not that."""
+        from twinfs.images.explorer import open_container
+
+        name = snapshot.name.decode(errors="backslashreplace")
+        source = open_container("qcow2", snapshot.file, name, _opener(self.beside))
+        return Disk(self.containers, source, (), None)
 
     def has_changed(self) -> bool:
         opened = self.beside.opened if self.beside is not None else ()
@@ -51,19 +63,19 @@ def open_disk(path: str) -> Disk:
     try:
         files.append(FileSource(path))
         source, kinds = _join(path, files, beside)
-        source, kinds = _unwrap(source, kinds, os.path.basename(path), beside)
+        source, kinds, snapshots = _unwrap(source, kinds, os.path.basename(path), beside)
     except BaseException:
         for file in files:
             file.close()
         beside.close()
         raise
-    return Disk(kinds, source, tuple(files), beside)
+    return Disk(kinds, source, tuple(files), beside, snapshots=snapshots)
 
 
 def open_nested(source: ByteSource, name: str) -> Disk:
     """An image within an image: it has nothing beside it. Raises ImageError."""
-    source, kinds = _unwrap(source, (), name, None)
-    return Disk(kinds, source, (), None)
+    source, kinds, snapshots = _unwrap(source, (), name, None)
+    return Disk(kinds, source, (), None, snapshots=snapshots)
 
 
 def _join(path: str, files: list[FileSource], beside: Beside) -> tuple[ByteSource, tuple[str, ...]]:
@@ -82,14 +94,23 @@ def _join(path: str, files: list[FileSource], beside: Beside) -> tuple[ByteSourc
 
 def _unwrap(
     source: ByteSource, kinds: tuple[str, ...], name: str, beside: Beside | None
-) -> tuple[ByteSource, tuple[str, ...]]:
+) -> tuple[ByteSource, tuple[str, ...], tuple[Snapshot, ...]]:
+    snapshots: tuple[Snapshot, ...] = ()
     # Not above: the library costs a tenth of a second, which a raw image need not pay.
     for _ in range(_MAX_DEPTH):
         kind = recognise(source)
         if kind == "raw":
-            return source, kinds or ("raw",)
+            return source, kinds or ("raw",), snapshots
+        if kind == "ewf2":
+            raise ImageError(f"{name}: Ex01 images cannot be read here; E01 can")
         if kind == "ewf":
-            raise ImageError(f"{name}: E01 images cannot be read here")
+            from twinfs.images.containers.ewf import EwfSource
+
+            ewf = EwfSource(source, name, _opener(beside))
+            count = max(4, _EWF_CACHE_BYTES // ewf.chunk_bytes)
+            source = CachedSource(ewf, block_bytes=ewf.chunk_bytes, block_count=count)
+            kinds = (*kinds, kind)
+            continue
         if kind == "gzip":
             from twinfs.images.containers.gzip import GzipSource
 
@@ -103,6 +124,7 @@ def _unwrap(
             continue
         from twinfs.images.explorer import open_container
 
+        snapshots = snapshots_of(source) if kind == "qcow2" else ()
         source = open_container(kind, source, name, _opener(beside))
         kinds = (*kinds, kind)
     raise ImageError(f"{name}: more than {_MAX_DEPTH} containers within each other")

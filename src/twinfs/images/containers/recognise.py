@@ -13,6 +13,7 @@ _HEADS: Final = (
     ("vmdk", b"COWD"),
     ("vhdx", b"vhdxfile"),
     ("ewf", b"EVF\x09\x0d\x0a\xff\x00"),
+    ("ewf2", b"EVF2\x0d\x0a\x81\x00"),
     ("gzip", b"\x1f\x8b\x08"),
     ("xz", b"\xfd7zXZ\0"),
     ("zstd", b"\x28\xb5\x2f\xfd"),

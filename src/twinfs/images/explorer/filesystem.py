@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from twinfs.errors import ImageError
+from twinfs.images.escapes import escaped
 from twinfs.images.explorer import acl
 from twinfs.images.explorer.kinds import Kind, kind_of
 from twinfs.images.explorer.library import (
@@ -22,7 +23,7 @@ from twinfs.images.explorer.library import (
     make_context,
     open_with,
 )
-from twinfs.images.explorer.names import escaped, to_bytes, to_text
+from twinfs.images.explorer.names import to_bytes, to_text
 from twinfs.images.probes import Found
 from twinfs.images.protocol import ByteSource, DirectoryEntry, Extents, InodeStat
 
@@ -219,6 +220,8 @@ class _Stream(RandomAccess):
 
 def _device(node: Node, kind: Kind) -> int:
     numbers = node.extra.get("rdev")
+    if isinstance(numbers, int) and kind.has_mac_devices:
+        numbers = (numbers >> 24 & 0xFF, numbers & 0xFFFFFF)
     if isinstance(numbers, int):
         return numbers
     if not isinstance(numbers, tuple):

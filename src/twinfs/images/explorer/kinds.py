@@ -24,6 +24,8 @@ class Kind:
     has_ext_acls: bool = False
     has_packed_devices: bool = False
     """Rock Ridge has two fields for a device, and everybody writes all of dev_t into the lower one."""
+    has_mac_devices: bool = False
+    """As macOS counts them: eight bits of major number above 24 of minor."""
     xattr_prefix: bytes = b""
     notes: tuple[str, ...] = ()
 
@@ -108,7 +110,13 @@ _KINDS: Final = {
         is_case_sensitive=False,
         xattr_prefix=b"user.",
     ),
-    "apfs": Kind("fs_explorer.filesystems.apfs.container", "APFSDriver", _apfs, xattr_prefix=b"user."),
+    "apfs": Kind(
+        "fs_explorer.filesystems.apfs.container",
+        "APFSDriver",
+        _apfs,
+        has_mac_devices=True,
+        xattr_prefix=b"user.",
+    ),
 }
 
 

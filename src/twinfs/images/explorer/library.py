@@ -38,6 +38,7 @@ __all__ = [
     "compressed_size",
     "driver",
     "guarded",
+    "lz4_block",
     "make_context",
     "open_with",
     "stream_factory",
@@ -126,6 +127,18 @@ def stream_factory(codec: str, access: RandomAccess, context: Context) -> Stream
         pool=context.pool,
         budget=context.cache.budget // 4,
     )
+
+
+def lz4_block(raw: bytes, size: int) -> bytes:
+    """One block, decoded to at most `size` bytes; nothing where it is damaged."""
+    from fs_explorer.codecs import lz4
+
+    chosen = lz4.get("system", "lz4") or lz4.get("pure", "lz4")
+    assert chosen is not None
+    try:
+        return bytes(chosen[1](raw, size))
+    except FsExplorerError:
+        return b""
 
 
 def compressed_size(codec: str, access: RandomAccess) -> int | None:

@@ -48,7 +48,14 @@ def luks(source: ByteSource) -> Found | None:
     if len(header) < 512 or header[:6] != b"LUKS\xba\xbe":
         return None
     label = text(header[24:72]) if header[6:8] == b"\0\2" else ""
-    return Found("crypto_LUKS", label, text(header[168:208]), source.size_bytes, is_file_system=False)
+    return Found(
+        "crypto_LUKS",
+        label,
+        text(header[168:208]),
+        source.size_bytes,
+        warnings=("encrypted: --passphrase-file opens it",),
+        is_file_system=False,
+    )
 
 
 def lvm(source: ByteSource) -> Found | None:

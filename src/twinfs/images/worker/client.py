@@ -11,18 +11,25 @@ from twinfs.errors import ImageError
 from twinfs.images.worker import process, wire
 
 PATIENCE_SECONDS: Final = 9.0
+MAX_KEYS: Final = 64
+"""Derived for one image, each of which takes seconds."""
 
 
 class ReaderClient:
     """A reader with one image open. A context manager; not for threads."""
 
-    def __init__(self, path: str, map_path: str | None = None) -> None:
-        """`map_path`: ddrescue's map. Raises ImageError where the image cannot be opened."""
+    def __init__(self, path: str, map_path: str | None = None, passphrase: bytes | None = None) -> None:
+        """`map_path`: ddrescue's map; `passphrase`: of the LUKS volumes in it.
+
+        Raises ImageError where the image, or every LUKS volume with that passphrase, cannot be opened.
+        """
         self._path = path
         self._process, self._channel = process.start()
         self._last = 0
         try:
             self.call("open", os.path.abspath(path), map_path and os.path.abspath(map_path))
+            if passphrase is not None:
+                self._unlock(passphrase)
         except BaseException:
             self.close()
             raise
@@ -38,6 +45,16 @@ class ReaderClient:
         if status != wire.OK:
             raise ImageError(prefixed(self._path, result))
         return result
+
+    def _unlock(self, passphrase: bytes) -> None:
+        """Keys are derived here: the reader never learns the passphrase, nor may it take that much memory."""
+        from twinfs.images.luks import derive
+
+        for _ in range(MAX_KEYS):
+            wanted = self.call("wanted_key")
+            if wanted is None:
+                return
+            self.call("add_key", wanted, derive(passphrase, wire.derivation_of(wanted)))
 
     def _await(self, ident: int) -> tuple[int, Any]:
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -17,6 +17,7 @@ from twinfs.errors import ImageError
 from twinfs.images import progress
 from twinfs.images.affected import unread_of
 from twinfs.images.info import describe
+from twinfs.images.luks import Derivation
 from twinfs.images.protocol import DirectoryEntry, InodeStat
 from twinfs.images.tree import ImageTree
 from twinfs.images.volumes import Image
@@ -92,6 +93,18 @@ class Server:
     def do_open(self, path: str, map_path: str | None = None) -> None:
         image = Image.open(path, map_path)
         self._image, self._tree = image, ImageTree(image)
+
+    def do_wanted_key(self) -> Derivation | None:
+        """What to derive of the passphrase next; None: no more is needed."""
+        self._opened()
+        assert self._image is not None
+        return self._image.wanted_key()
+
+    def do_add_key(self, derivation: dict[str, Any], key: bytes) -> None:
+        self._opened()
+        assert self._image is not None
+        self._image.add_key(msgspec.convert(derivation, Derivation), key)
+        self._tree = ImageTree(self._image)
 
     def _opened(self) -> ImageTree:
         if self._tree is None or self._image is None:

@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from twinfs.errors import ImageError
+from twinfs.images.luks.derive import Derivation
 from twinfs.images.protocol import DirectoryEntry, InodeStat
 
 OK: Final = 0
@@ -79,3 +81,11 @@ def unpack_entry(packed: PackedEntry) -> tuple[DirectoryEntry, InodeStat]:
     name, packed_stat = packed
     found = unpack_stat(packed_stat)
     return DirectoryEntry(name, found.inode, found.mode & 0o170000), found
+
+
+def derivation_of(found: object) -> Derivation:
+    """A reader may have been misled: what it asks for is looked at here. Raises ImageError."""
+    try:
+        return msgspec.convert(found, Derivation)
+    except msgspec.ValidationError as error:
+        raise ImageError(f"the reader's answer makes no sense: {error}") from None

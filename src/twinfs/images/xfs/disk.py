@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twinfs.errors import ImageError
+from twinfs.images.bounded_cache import BoundedCache
 from twinfs.images.protocol import ByteSource
-from twinfs.images.xfs.cache import BoundedCache
 from twinfs.images.xfs.crc32c import crc32c
 from twinfs.images.xfs.superblock import Superblock
 

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Iterator
 
 from twinfs.errors import ImageError
+from twinfs.images.bounded_cache import BoundedCache
 from twinfs.images.protocol import ByteSource, DirectoryEntry, InodeStat
 from twinfs.images.xfs import attributes, contents, inode, log, symlink
-from twinfs.images.xfs.cache import BoundedCache
 from twinfs.images.xfs.directory import Directory
 from twinfs.images.xfs.disk import Disk
 from twinfs.images.xfs.entries import Entry

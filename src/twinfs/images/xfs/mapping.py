@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from twinfs.errors import ImageError
+from twinfs.images.bounded_cache import BoundedCache
 from twinfs.images.xfs import extents
-from twinfs.images.xfs.cache import BoundedCache
 from twinfs.images.xfs.disk import Disk, Kind
 from twinfs.images.xfs.extents import Extent
 from twinfs.images.xfs.inode import Fork, Format

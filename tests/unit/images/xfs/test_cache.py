@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinfs.images.xfs.cache import BoundedCache
+from twinfs.images.bounded_cache import BoundedCache
 
 
 def test_what_was_used_longest_ago_is_forgotten_first():

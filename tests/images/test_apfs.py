@@ -1,0 +1,69 @@
+"""APFS: what we read of an image is what another reader, libfsapfs, reads of it."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from pathlib import Path
+
+import pytest
+
+from images.test_file_systems import apfs
+from support.images import OpenImage, tool
+from support.machine import needs_root
+from support.odd_tree import Wants, build
+from twinfs.images.protocol import FileSystem
+from twinfs.images.tree import ImageTree
+
+pytestmark = needs_root  # for owners and nodes in the image
+WANTS = Wants(
+    entries=300, depth=20, has_raw_names=False, has_large_sparse=False, times=(1_600_000_000 * 10**9 + 7,) * 3
+)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("apfs")
+    build(directory / "tree", WANTS)
+    apfs(directory / "tree", directory / "image")
+    return directory / "image"
+
+
+def seen_by_another(image: Path) -> dict[str, tuple[str, int, int, int]]:
+    """MD5, owner, group and size of every regular file, by its path."""
+    body = image.with_name("body")
+    tool("fsapfsinfo", "-H", "-d", "-B", body, image)
+    found = {}
+    for line in body.read_text().splitlines():
+        digest, path, _, mode, uid, gid, size, *_ = line.split("|")
+        if mode.startswith("-"):
+            found[path.split("/", 2)[2]] = (digest, int(uid), int(gid), int(size))
+    return found
+
+
+def seen_by_us(tree: FileSystem, inode: int, path: str = "") -> dict[str, tuple[str, int, int, int]]:
+    found = {}
+    for entry in tree.list(inode):
+        here, status = path + entry.name.decode(), tree.stat(entry.inode)
+        if stat.S_ISDIR(status.mode):
+            found |= seen_by_us(tree, entry.inode, here + "/")
+        elif stat.S_ISREG(status.mode):
+            digest = hashlib.md5(tree.read(entry.inode, 0, status.size_bytes)).hexdigest()
+            found[here] = (digest, status.uid, status.gid, status.size_bytes)
+    return found
+
+
+def test_another_reader_finds_the_same_in_every_file(image):
+    with OpenImage(image) as opened:
+        tree = ImageTree(opened)
+        ours = seen_by_us(tree, tree.lookup(tree.root_inode, b"p0"))
+    assert len(ours) > WANTS.entries
+    assert ours == seen_by_another(image)
+
+
+def test_attributes_are_there_under_user(image):
+    with OpenImage(image) as opened:
+        tree = ImageTree(opened)
+        top = tree.lookup(tree.root_inode, b"p0")
+        found = tree.xattrs(tree.lookup(top, b"small"))
+    assert found == {b"user.user.colour": b"green\0binary", b"user.user.long": b"v" * 2000}

@@ -1,0 +1,153 @@
+"""EROFS in every way that mkfs.erofs lays files out: all bytes as they were, at any offset."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from support.compare import Keeps, assert_same, found_in
+from support.images import OpenImage, tool, write_at
+from support.machine import needs_root
+from support.odd_tree import manifest
+from twinfs.errors import ImageError
+from twinfs.images.erofs import lz4
+from twinfs.images.erofs.compressed import CompressedFile
+from twinfs.images.tree import ImageTree
+
+pytestmark = needs_root  # for security.* attributes
+
+WAYS = {
+    "plain": (),
+    "nothing inline": ("-Enoinline_data",),
+    "LZ4": ("-zlz4",),
+    "LZ4 HC": ("-zlz4hc,9",),
+    "LZ4, large clusters": ("-zlz4hc", "-C65536"),
+    "LZ4, large clusters, full indexes": ("-zlz4hc", "-C65536", "-Elegacy-compress"),
+    "LZ4, full indexes, not padded": ("-zlz4", "-Elegacy-compress"),
+    "LZ4, short extents": ("-zlz4", "--max-extent-bytes=8192"),
+    "LZ4, tails inline": ("-zlz4", "-Eztailpacking"),
+    "LZ4, large clusters, tails inline": ("-zlz4hc", "-C65536", "-Eztailpacking"),
+    "chunks": ("--chunksize=4096",),
+    "chunks with indexes": ("--chunksize=65536", "-Eforce-chunk-indexes"),
+    "short inodes": ("-Eforce-inode-compact", "-T1600000000"),
+    "attributes not shared": ("-x0",),
+}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    """Text that compresses a little, random bytes, repetition, and all of that in one file; of many sizes."""
+    chance = random.Random(11)
+    top = tmp_path_factory.mktemp("tree") / "tree"
+    (top / "sizes").mkdir(parents=True)
+
+    def text(size: int) -> bytes:
+        words = [b"%x" % chance.randrange(4096) for _ in range(size // 3)]
+        return b" ".join(words)[:size]
+
+    for size in (0, 1, 100, 4000, 4095, 4096, 4097, 8192, 12_345, 65_536, 100_001, 1_000_000):
+        (top / "sizes" / f"text {size}").write_bytes(text(size))
+        (top / "sizes" / f"noise {size}").write_bytes(chance.randbytes(size))
+        (top / "sizes" / f"same {size}").write_bytes(b"=" * size)
+    mixed = b"".join(
+        chance.choice((text, chance.randbytes, bytes))(chance.randrange(1, 60_000)) for _ in range(80)
+    )
+    (top / "mixed").write_bytes(mixed)
+    (top / "link").symlink_to("target/" + "x" * 300)
+    return top
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_byte_is_as_it_was(tmp_path, tree, way):
+    image = tmp_path / "image"
+    tool("mkfs.erofs", *WAYS[way], image, tree)
+    keeps = Keeps(times_ns=0 if "-T1600000000" in WAYS[way] else 1)
+    plain = (tree / "mixed").read_bytes()
+    with OpenImage(image) as opened:
+        ours = ImageTree(opened)
+        top = ours.lookup(ours.root_inode, b"p0")
+        assert_same(found_in(ours, top, keeps), manifest(tree), keeps)
+        mixed = ours.lookup(top, b"mixed")
+        chance = random.Random(1)
+        for _ in range(100):
+            at, length = chance.randrange(len(plain)), chance.randrange(1, 100_000)
+            assert ours.read(mixed, at, length) == plain[at : at + length]
+        assert ours.read(mixed, len(plain) - 3, 100) == plain[-3:]
+
+
+def test_plain_blocks_of_a_compressed_file_may_be_rotated(tmp_path, tree):
+    """As newer mkfs.erofs write them: a byte lies where it would lie in a block of the file."""
+    image = tmp_path / "image"
+    tool("mkfs.erofs", "-zlz4", image, tree)
+    with OpenImage(image) as opened:
+        system = opened.file_system(opened.volumes[0])
+        found = system._inode(system.lookup(system.root_inode, b"mixed"))
+        file, at, blocks = CompressedFile(system._disk, found), 0, []
+        while at < found.stat.size_bytes:
+            blocks.append(extent := file.extent_at(at))
+            at = extent.end
+    shifted = [(each.place_bytes, each.start % 4096) for each in blocks if each.is_plain]
+    assert any(shift for _, shift in shifted)
+    raw = image.read_bytes()
+    for place, shift in shifted:
+        write_at(image, place + shift, raw[place : place + 4096 - shift])
+        write_at(image, place, raw[place + 4096 - shift : place + 4096])
+    header = -(-found.end_bytes // 8) * 8
+    write_at(image, header + 4, bytes([raw[header + 4] | 0x10]))
+    with OpenImage(image) as opened:
+        ours = ImageTree(opened)
+        number = ours.lookup(ours.lookup(ours.root_inode, b"p0"), b"mixed")
+        assert ours.read(number, 0, 10_000_000) == (tree / "mixed").read_bytes()
+
+
+@pytest.mark.parametrize("algorithm", [1, 2, 3, 9])
+def test_another_compression_is_named(tmp_path, tree, algorithm):
+    """No mkfs.erofs of Debian 12 makes them: the number in the file's own header is changed."""
+    image = tmp_path / "image"
+    tool("mkfs.erofs", "-zlz4", image, tree)
+    with OpenImage(image) as opened:
+        ours = ImageTree(opened)
+        system = opened.file_system(opened.volumes[0])
+        found = system._inode(system.lookup(system.root_inode, b"mixed"))
+        header = -(-found.end_bytes // 8) * 8
+    write_at(image, header + 6, bytes([algorithm]))
+    names = {1: "MicroLZMA", 2: "DEFLATE", 3: "Zstandard", 9: "algorithm 9"}
+    with OpenImage(image) as opened:
+        ours = ImageTree(opened)
+        top = ours.lookup(ours.root_inode, b"p0")
+        with pytest.raises(ImageError, match=f"compressed with {names[algorithm]}, which is not read here"):
+            ours.read(ours.lookup(top, b"mixed"), 0, 100)
+        small = ours.lookup(ours.lookup(top, b"sizes"), b"text 12345")
+        assert ours.read(small, 0, 20_000) == (tree / "sizes" / "text 12345").read_bytes()
+
+
+def test_features_that_are_not_known_are_an_error(tmp_path, tree):
+    image = tmp_path / "image"
+    tool("mkfs.erofs", image, tree)
+    write_at(image, 1024 + 80, b"\0\0\0\x40")
+    with OpenImage(image) as opened, pytest.raises(ImageError, match="features that are not known here"):
+        opened.file_system(opened.volumes[0])
+
+
+@pytest.mark.parametrize(
+    ("raw", "size", "made"),
+    [
+        (b"\x50hello", 5, b"hello"),
+        (b"\x50hello", 3, b"hel"),
+        (b"\x12a\x01\x00" + b"\x10b" + b"garbage", 8, b"aaaaaaab"),
+        (b"\x1fa\x01\x00\x05" + b"\xff", 20, b"a" * 20),
+        (b"\xf0\x00" + b"fifteen letters" + b"more", 15, b"fifteen letters"),
+    ],
+)
+def test_the_beginning_of_an_lz4_block(raw, size, made):
+    assert lz4.beginning(raw, size) == made
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\x50hel", b"\x12a\x02\x00", b"\x12a\x00\x00", b"\xf0\xff\xff", b"\x12a"]
+)
+def test_damaged_lz4_is_an_error(raw):
+    with pytest.raises(ImageError, match="LZ4"):
+        lz4.beginning(raw, 1000)
