@@ -17,6 +17,7 @@ KEPT = Path(__file__).resolve().parents[2] / ".venv" / "guest"
 MODULES = (
     *("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci"),
     *("virtio_blk", "failover", "net_failover", "virtio_net", "button", "evdev"),
+    *("fuse", "virtiofs"),
 )
 
 # The power button is answered as an init system does: a shutdown that does not wait for anybody.

@@ -6,8 +6,9 @@ import hashlib
 import os
 import re
 import signal
+from pathlib import Path
 
-from support.machine import run
+from support.machine import needs_root, run
 from support.volume import is_running, twinfs_command, wait_until
 from tools.qemu.conftest import wait_until_gone
 
@@ -130,3 +131,32 @@ def test_uefi_remembers_beside_the_disk_but_not_for_a_snapshot(machines, disk):
     assert not remembered.exists()
     machines.qemu("run", disk, "--name", "box", "--detach", "--uefi", "--memory", "128M")
     assert remembered.stat().st_size > 0
+
+
+@needs_root
+def test_a_shared_directory_is_read_and_written_by_both_and_its_server_ends_with_the_machine(machines, disk):
+    shared = machines.base / "shared"
+    shared.mkdir()
+    (shared / "question").write_text("from the host")
+    console = machines.boot("box", disk, "--share", shared)
+    assert "from the host" in console.run("mount -t virtiofs share /mnt && cat /mnt/question")
+    console.run("echo from the guest > /mnt/answer; umount /mnt")
+    assert (shared / "answer").read_text() == "from the guest\n"
+    assert servers_of(shared)
+    machines.qemu("stop", "box")
+    wait_until(lambda: not servers_of(shared), 60, "virtiofsd did not end")
+    assert files_of(machines) == []
+
+
+def servers_of(shared) -> list[str]:
+    """Processes that have the directory on their command line."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            try:
+                words = Path(entry.path, "cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if f"source={shared}".encode() in words:
+                found.append(entry.name)
+    return found

@@ -48,7 +48,7 @@ def check(
 ) -> int:
     """Show that host and guest reach each other, with loss and times.
 
-    For machines with --net tapN. Every answer has gone both ways; one that is lost on
+    For machines on a network of `twinfs-qemu net up`. Every answer has gone both ways; one that is lost on
     either makes it end with 1.
 
     For example:

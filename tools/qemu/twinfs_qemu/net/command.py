@@ -39,7 +39,6 @@ def up(
     For example:
 
         sudo twinfs-qemu net up
-        twinfs-qemu run disk.qcow2 --net tap0
     """
     _check(name)
     wanted = Subnet.parse(subnet)
