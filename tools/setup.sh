@@ -17,16 +17,18 @@ venv=$checkout/.venv
 stamp=$venv/.twinfs-setup
 prefix=${PREFIX:-/usr/local}
 installed=$prefix/lib/twinfs
-manuals="$prefix/share/man/man1/twinfs.1 $prefix/share/man/man1/twinfs-capture.1"
+manuals="$prefix/share/man/man1/twinfs.1 $prefix/share/man/man1/twinfs-capture.1 $prefix/share/man/man1/twinfs-qemu.1"
 units=$prefix/lib/systemd/system
 helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 
 # pyfuse3 is built from source, hence the compiler, headers and pkg-config.
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
-test_packages="acl attr b3sum bindfs btrfs-progs coreutils e2fsprogs fio gddrescue git lvm2 mount procps psmisc
- qemu-utils rsync sqlite3 systemd tar util-linux xfsprogs xvfb"
-image_packages="cryptsetup-bin dosfstools erofs-utils ewf-tools exfat-fuse exfatprogs fdisk genisoimage libfsapfs-utils mtools ntfs-3g parted squashfs-tools udftools xorriso
+test_packages="acl attr b3sum bindfs btrfs-progs busybox-static coreutils dnsmasq-base e2fsprogs fio gddrescue git
+ iproute2 iputils-ping lvm2 lz4 mount nftables ovmf procps psmisc qemu-system-x86 qemu-utils rsync seabios sqlite3
+ systemd tar util-linux xfsprogs xvfb"
+image_packages="cryptsetup-bin dosfstools erofs-utils ewf-tools exfat-fuse exfatprogs fdisk genisoimage
+ libfsapfs-utils mtools ntfs-3g parted squashfs-tools udftools xorriso
  xz-utils zstd"
 
 say() { echo "setup: $*" >&2; }
@@ -150,7 +152,7 @@ install_system() {
     # setuptools builds in place; its leavings do not belong in the checkout, nor old ones in the copy.
     mkdir "$sources/tools"
     cp -R pyproject.toml README.md LICENSE src "$sources"
-    cp -R tools/capture "$sources/tools"
+    cp -R tools/capture tools/qemu "$sources/tools"
     rm -rf "$sources"/src/*.egg-info
     "$python" -m venv "$installed" || die "$python could not make a virtual environment in $installed"
     pip_install "$installed" "$sources"
@@ -161,6 +163,7 @@ install_system() {
     mkdir -p "$prefix/bin" "$prefix/share/man/man1"
     ln -sf "$installed/bin/twinfs" "$prefix/bin/twinfs"
     ln -sf "$installed/bin/twinfs-capture" "$prefix/bin/twinfs-capture"
+    ln -sf "$installed/bin/twinfs-qemu" "$prefix/bin/twinfs-qemu"
     cp docs/man/*.1 "$prefix/share/man/man1"
     # Templates that do nothing until a volume's timer is enabled: `twinfs init --with-systemd`.
     "$installed/bin/python" -m twinfs.daemon.systemd "$units" "$prefix/bin/twinfs"
@@ -168,15 +171,15 @@ install_system() {
     for helper in $helpers; do
         ln -sf "$installed/bin/twinfs" "$helper"
     done
-    say "installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $helpers"
+    say "installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $prefix/bin/twinfs-qemu $helpers"
 }
 
 uninstall_system() {
     rm -rf "$installed"
     # shellcheck disable=SC2086 # a list of words
-    rm -f "$prefix/bin/twinfs" "$prefix/bin/twinfs-capture" $manuals $helpers \
+    rm -f "$prefix/bin/twinfs" "$prefix/bin/twinfs-capture" "$prefix/bin/twinfs-qemu" $manuals $helpers \
         "$units"/twinfs-scrub@.service "$units"/twinfs-scrub@.timer
-    say "removed $installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $helpers; settings and state stay"
+    say "removed $installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $prefix/bin/twinfs-qemu $helpers; settings and state stay"
 }
 
 root_only() { [ "$(id -u)" -eq 0 ] || die "this is for the whole machine and takes root: sudo make $1"; }
@@ -185,6 +188,8 @@ case ${1:-} in
     run | test)
         prepare_system "$1"
         make_venv "$1"
+        # Without it the tests that boot guests fail, and say so; all else can go on.
+        [ "$1" != test ] || tools/fetch_guest.sh "$venv/guest" || say "goes on without a kernel for guests"
         ;;
     install)
         root_only install

@@ -22,7 +22,7 @@ class Machine:
         self.apt_log = base / "apt.log"
         (self.checkout / "tools").mkdir(parents=True)
         self.programs.mkdir()
-        for name in ("tools/setup.sh", "pyproject.toml"):
+        for name in ("tools/setup.sh", "tools/fetch_guest.sh", "pyproject.toml"):
             shutil.copy(ROOT / name, self.checkout / name)
 
     def program(self, name: str, script: str) -> None:

@@ -18,6 +18,13 @@ from twinfs.model import VolumeConfig
 _MIN_PYTHON = (3, 11)
 _MIN_KERNEL = (5, 15)
 _HELPERS = ("mount.fuse.twinfs", "umount.fuse.twinfs")
+# What twinfs-qemu runs, and the Debian packages that they come from.
+_QEMU_PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "dnsmasq": "dnsmasq-base",
+    "nft": "nftables",
+}
 
 
 class Verdict(StrEnum):
@@ -48,6 +55,7 @@ def machine(paths: Paths) -> Iterator[Check]:
         yield user_allow_other(Path("/etc/fuse.conf"))
     yield from _importable()
     yield from (mount_helper(name, Path("/sbin")) for name in _HELPERS)
+    yield from (helper_program(name, package) for name, package in _QEMU_PROGRAMS.items())
     yield from (writable(directory) for directory in (paths.state_dir, paths.config_dir, paths.run_dir))
 
 
@@ -106,6 +114,15 @@ def mount_helper(name: str, directory: Path) -> Check:
     consequence = "fstab lines cannot be mounted" if name.startswith("mount") else "umount(8) does not wait"
     message = f"{directory / name} is missing: {consequence}"
     return Check(name, Verdict.ADVICE, message, f"sudo ln -s {program} {directory / name}")
+
+
+def helper_program(name: str, package: str) -> Check:
+    """A program that twinfs itself does without; twinfs-qemu needs it. Users have no sbin in their PATH."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is not None:
+        return Check(name, Verdict.OK, found)
+    message = f"{name} is not installed; twinfs-qemu needs it"
+    return Check(name, Verdict.ADVICE, message, f"apt install {package}")
 
 
 def writable(directory: Path) -> Check:

@@ -63,6 +63,14 @@ def test_a_mount_helper_is_looked_for_where_mount_looks(tmp_path):
     assert checks.mount_helper("mount.fuse.twinfs", tmp_path).verdict is Verdict.OK
 
 
+def test_a_program_that_only_twinfs_qemu_needs_is_advice_with_its_package(monkeypatch, tmp_path):
+    check = checks.helper_program("no-such-program", "its-package")
+    assert (check.verdict, check.fix) == (Verdict.ADVICE, "apt install its-package")
+    (tmp_path / "program").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert checks.helper_program("program", "its-package").message == str(tmp_path / "program")
+
+
 def test_a_directory_that_can_be_made_is_as_good_as_one_that_is_there(tmp_path):
     assert checks.writable(tmp_path).message == "can be written"
     assert checks.writable(tmp_path / "a" / "b").message == "can be made"

@@ -1,0 +1,1 @@
+"""Virtual machines through QEMU: boot what you keep."""

@@ -1,0 +1,1 @@
+"""How a guest is run: by the processor itself (KVM) or emulated (TCG)."""

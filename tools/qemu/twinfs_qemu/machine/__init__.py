@@ -1,0 +1,1 @@
+"""Machines that run: their names, their state, QEMU and its monitor."""

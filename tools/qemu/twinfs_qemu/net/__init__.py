@@ -1,0 +1,1 @@
+"""A network for a guest: a tap device, addresses, masquerading."""
