@@ -12,8 +12,11 @@ from images.test_file_systems import apfs
 from support.images import OpenImage, tool
 from support.machine import needs_root
 from support.odd_tree import Wants, build
+from twinfs.images.paths import resolve
 from twinfs.images.protocol import FileSystem
 from twinfs.images.tree import ImageTree
+from twinfs.images.worker.client import ReaderClient
+from twinfs.images.worker.remote import RemoteTree
 
 pytestmark = needs_root  # for owners and nodes in the image
 WANTS = Wants(
@@ -59,6 +62,12 @@ def test_another_reader_finds_the_same_in_every_file(image):
         ours = seen_by_us(tree, tree.lookup(tree.root_inode, b"p0"))
     assert len(ours) > WANTS.entries
     assert ours == seen_by_another(image)
+
+
+def test_the_reader_reads_it_within_its_limits(image):
+    with ReaderClient(str(image)) as reader:
+        tree = RemoteTree(reader)
+        assert tree.read(resolve(tree, b"/p0/dir/second_name"), 0, 100) == b"small content\n"
 
 
 def test_attributes_are_there_under_user(image):

@@ -14,7 +14,10 @@ from support.odd_tree import manifest
 from twinfs.errors import ImageError
 from twinfs.images.erofs import lz4
 from twinfs.images.erofs.compressed import CompressedFile
+from twinfs.images.paths import resolve
 from twinfs.images.tree import ImageTree
+from twinfs.images.worker.client import ReaderClient
+from twinfs.images.worker.remote import RemoteTree
 
 pytestmark = needs_root  # for security.* attributes
 
@@ -121,6 +124,15 @@ def test_another_compression_is_named(tmp_path, tree, algorithm):
             ours.read(ours.lookup(top, b"mixed"), 0, 100)
         small = ours.lookup(ours.lookup(top, b"sizes"), b"text 12345")
         assert ours.read(small, 0, 20_000) == (tree / "sizes" / "text 12345").read_bytes()
+
+
+def test_the_reader_decompresses_within_its_limits(tmp_path, tree):
+    image = tmp_path / "image"
+    tool("mkfs.erofs", "-zlz4", image, tree)
+    with ReaderClient(str(image)) as reader:
+        ours = RemoteTree(reader)
+        plain = (tree / "mixed").read_bytes()
+        assert ours.read(resolve(ours, b"/p0/mixed"), 0, len(plain)) == plain
 
 
 def test_features_that_are_not_known_are_an_error(tmp_path, tree):

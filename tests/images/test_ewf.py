@@ -12,6 +12,9 @@ from support.images import MIB, blank, tool, write_at
 from twinfs.errors import ImageError
 from twinfs.images.containers import open_disk
 from twinfs.images.containers.ewf import segment_name
+from twinfs.images.paths import resolve
+from twinfs.images.worker.client import ReaderClient
+from twinfs.images.worker.remote import RemoteTree
 
 SIZE = 12 * MIB + 5 * 512
 CHUNK = 32768
@@ -59,6 +62,14 @@ def test_a_disk_by_ewfacquire_is_the_same_to_the_byte(tmp_path, raw, kind):
         assert disk.source.read_at(SIZE, 100) == b""
     finally:
         disk.close()
+
+
+def test_the_reader_opens_the_segments_beside_it(tmp_path, raw):
+    path = acquire(raw, tmp_path, "-c", "fast", "-S", "1 MiB")
+    with ReaderClient(str(path)) as reader:
+        ours = RemoteTree(reader)
+        assert ours.info().container == "ewf"
+        assert ours.read(resolve(ours, b"/disk.img"), 3 * MIB, 2 * MIB) == raw.read_bytes()[3 * MIB : 5 * MIB]
 
 
 def sections(path: Path) -> dict[str, int]:

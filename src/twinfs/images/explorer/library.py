@@ -6,10 +6,11 @@ These are its internals, not its documented interface, so its version is pinned 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, Final, cast
 
+from fs_explorer.codecs import native
 from fs_explorer.entry import EntryType
 from fs_explorer.errors import PARSER_ERRORS, FsExplorerError
 from fs_explorer.errors import TargetNotFoundError as NotFound
@@ -43,6 +44,15 @@ __all__ = [
     "open_with",
     "stream_factory",
 ]
+
+
+def _names_of_library(stem: str, extra: Sequence[str] = ()) -> list[str]:
+    return [*extra, f"lib{stem}.so"]
+
+
+# Its own asks ldconfig, gcc and ld where liblz4 is. A reader may start no program nor make the file that gcc
+# would write, and that is an error where a compiler is installed: then nothing compressed could be read.
+vars(native)["_candidates"] = _names_of_library
 
 _CACHE_BYTES: Final = 48 << 20
 _THREADS: Final = 2
