@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from twinfs.fsio.copy import read_whole
 from twinfs.mirror import reads, sides
 from twinfs.mirror.meter import PRIMARY, SECONDARY
 from twinfs.mirror.nodes import Node
+from twinfs.mirror.stream import CHUNK_BYTES, Stream
 from twinfs.model import Mode, ReadPolicy
 from unit.mirror.kit import Ground, User, new_ground, running
 
@@ -263,6 +264,7 @@ class Slow:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, ground: Ground, leg: int) -> None:
         self._status = ((ground.primary, ground.secondary)[leg] / "f").stat()
         self.reached, self.go_on = threading.Event(), threading.Event()
+        self.ended_on_the_same_file = threading.Event()
         monkeypatch.setattr(sides, "read_whole", self._read)
 
     def _read(self, fd: int, buffer: memoryview, offset: int) -> int:
@@ -270,19 +272,47 @@ class Slow:
         if os.path.samestat(os.fstat(fd), self._status):
             self.reached.set()
             self.go_on.wait()
+            if os.path.samestat(os.fstat(fd), self._status):
+                self.ended_on_the_same_file.set()
         return filled
+
+    async def end(self) -> None:
+        self.go_on.set()
+        assert await trio.to_thread.run_sync(self.ended_on_the_same_file.wait, 30)
 
     async def until_reached(self) -> None:
         await trio.to_thread.run_sync(self.reached.wait)
 
 
-@pytest.mark.parametrize("change", ("write", "truncate"))
+async def _write(user: User, node: Node) -> bytes:
+    await user.volume.content.write(node, 0, b"NEWS")
+    return b"NEWS" + OURS[4:]
+
+
+async def _cut(user: User, node: Node) -> bytes:
+    await user.volume.content.truncate(node, 4)
+    return OURS[:4]
+
+
+async def _cut_and_grow(user: User, node: Node) -> bytes:
+    await user.volume.content.truncate(node, 4)
+    await user.volume.content.truncate(node, len(OURS))
+    return OURS[:4] + bytes(len(OURS) - 4)
+
+
+async def _compare(user: User, node: Node) -> bytes:
+    user.volume.core.compare_later(b"", 1)
+    return OURS
+
+
+@pytest.mark.parametrize("change", (_write, _cut, _cut_and_grow, _compare))
 async def test_what_changes_while_the_secondary_reads_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[User, Node], Awaitable[bytes]]
 ) -> None:
     ground = ground_in(tmp_path, Mode.SYNC)
     async with running(ground) as user:
         node = await put(user)
+        make_them_differ(ground)
         prefer(user, SECONDARY)
         slow = Slow(monkeypatch, ground, SECONDARY)
         found: list[bytes] = []
@@ -293,15 +323,24 @@ async def test_what_changes_while_the_secondary_reads_is_read_again(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look)
             await slow.until_reached()
-            if change == "write":
-                await user.volume.content.write(node, 0, b"NEWS")
-            else:
-                await user.volume.content.truncate(node, 4)
+            wanted = await change(user, node)
             # Equal and without a mark again: only who counts the changes knows.
             await user.volume.sync()
             assert node.stale is None
             slow.go_on.set()
-        assert found == [b"NEWS" + OURS[4:] if change == "write" else OURS[:4]]
+        assert found == [wanted]
+        user.volume.content.release(node)
+
+
+async def test_a_secondary_that_somebody_cut_off_is_not_believed(tmp_path: Path) -> None:
+    ground = ground_in(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        node = await put(user)
+        make_them_differ(ground)
+        prefer(user, SECONDARY)
+        assert await answer(user, node) == THEIRS
+        os.truncate(ground.secondary / "f", 8)
+        assert await answer(user, node) == OURS
         user.volume.content.release(node)
 
 
@@ -320,7 +359,7 @@ async def test_a_leg_that_keeps_one_waiting_costs_its_patience(
         # What is late writes nowhere and closes nothing of others'.
         user.volume.content.release(node)
         again = await put_another(user)
-        slow.go_on.set()
+        await slow.end()
         assert await answer(user, again) == b"of another file."
         user.volume.content.release(again)
 
@@ -379,24 +418,34 @@ async def test_a_long_read_comes_from_both_legs(tmp_path: Path) -> None:
         user.volume.content.release(node)
 
 
+def _has_all_ahead(stream: Stream) -> bool:
+    return bool(stream._chunks) and all(chunk.job.is_done for chunk in stream._chunks.values())
+
+
 @pytest.mark.parametrize("mode", (Mode.SYNC, Mode.BATCHED))
 async def test_what_was_read_ahead_is_not_given_out_once_it_has_changed(tmp_path: Path, mode: Mode) -> None:
     ground = ground_in(tmp_path, mode, ReadPolicy.STRIPE)
+    content = bytearray(os.urandom(24 * MIB))
     async with running(ground) as user:
-        content = bytearray(os.urandom(24 * MIB))
         node = await put(user, bytes(content))
-        step, written = 128 * 1024, 0
-        for offset in range(0, len(content), step):
-            found = await answer(user, node, offset, step)
-            assert found == content[offset : offset + step], offset
-            if offset % (3 * MIB) == 0 and offset:
-                # Ahead of the reader, where both legs have read already.
-                place = offset + 1 * MIB
-                piece = os.urandom(MIB)[: len(content) - place]
-                await user.volume.content.write(node, place, piece)
-                content[place : place + len(piece)] = piece
-                written += 1
-                if written % 2:
-                    await user.volume.sync()
-        assert written > 5
+        prefer(user, SECONDARY)
+        await answer(user, node, 20 * MIB, 16)
+        assert await read_through(user, node, 2 * MIB) == content[: 2 * MIB]
+        assert node.file is not None and node.file.sides is not None
+        stream = node.file.sides.stream
+        assert stream is not None
+        with trio.fail_after(30):
+            while not _has_all_ahead(stream):  # noqa: ASYNC110 - what a thread does
+                await trio.sleep(0.001)
+        place = max(stream._chunks) * CHUNK_BYTES
+        piece = os.urandom(MIB)
+        await user.volume.content.write(node, place, piece)
+        content[place : place + MIB] = piece
+        # Equal on both again: only what was read before is not.
+        await user.volume.sync()
+        assert node.stale is None
+        assert await answer(user, node, place, 128 * 1024) == content[place : place + 128 * 1024]
+        # Nor what was not changed, in an order that no reader has.
+        for offset in (place + MIB, *range(2 * MIB, len(content), MIB // 2)):
+            assert await answer(user, node, offset, 64 * 1024) == content[offset : offset + 64 * 1024]
         user.volume.content.release(node)
