@@ -7,6 +7,7 @@ the caller that, never an error.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -22,7 +23,7 @@ from twinfs.fsio.metadata import fd_path
 from twinfs.mirror.attachment import Attachment
 from twinfs.mirror.core import Core
 from twinfs.mirror.lane import Job
-from twinfs.mirror.meter import PRIMARY, SECONDARY, SEEK_BYTES, LegMeter
+from twinfs.mirror.meter import PRIMARY, SECONDARY, LegMeter
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.openfile import OpenFile
 from twinfs.mirror.sides import SecondFile, SharedFd, Sides
@@ -35,6 +36,7 @@ _NEAR_BYTES: Final = 512 * 1024
 """The kernel reads ahead with more than one request, which may come in another order."""
 _LONG_BYTES: Final = 1 << 20
 _MOST_STREAMS: Final = 4
+_STAYING_FACTOR: Final = 0.5
 
 Read = tuple[memoryview, int]
 """What was read, and the file's size afterwards."""
@@ -143,12 +145,13 @@ class Reads:
         return file.sides
 
     def _sooner(self, request: Request) -> int:
-        """The leg that is expected to answer first."""
-        offset, size = request.offset, request.size
+        """The leg that is expected to answer first; a sequential reader stays where it is unless the other
+        one is much quicker: both read ahead for it."""
         if self.meters[SECONDARY].waiting >= _MOST_WAITING:
             return PRIMARY
         first, second = (
-            meter.expected_seconds(size if end == offset else size + SEEK_BYTES)
+            meter.expected_seconds(request.size, is_seek=end != request.offset)
+            * (1 if end != request.offset else _STAYING_FACTOR)
             for meter, end in zip(self.meters, request.sides.next_offsets, strict=True)
         )
         return SECONDARY if second < first else PRIMARY
@@ -201,19 +204,31 @@ class Reads:
         fd = request.sides.primary if leg == PRIMARY else await self._second_fd(request, standing)
         return None if fd is None else self.start(leg, fd, request)
 
-    def start(self, leg: int, fd: SharedFd, request: Request, *, is_wait_typical: bool = True) -> Job[Read]:
-        """In a thread. The secondary's `fd` is one that `second_fd_now` gave without an await since."""
+    def start(
+        self,
+        leg: int,
+        fd: SharedFd,
+        request: Request,
+        *,
+        order: contextlib.AbstractContextManager[object] | None = None,
+    ) -> Job[Read]:
+        """In a thread. The secondary's `fd` is one that `second_fd_now` gave without an await since. `order`
+        is a stream's lock: its reads on one leg come one after the other."""
         meter, offset, size = self.meters[leg], request.offset, request.size
         next_offsets = request.sides.next_offsets
-        cost = size if next_offsets[leg] == offset else size + SEEK_BYTES
-        next_offsets[leg] = offset + size
-        begun = meter.begin(cost)
+        is_ahead = order is not None
+        asked = meter.begin(size, is_seek=is_ahead or next_offsets[leg] != offset, is_made_ahead=is_ahead)
+        if not is_ahead:
+            next_offsets[leg] = offset + size
+        # What a stream's reader asks of the primary is being read ahead there.
+        is_measured = is_ahead or request.sides.stream is None
 
         def call() -> Read:
             try:
-                return fd.read(offset, size)
+                with order or contextlib.nullcontext():
+                    return fd.read(offset, size)
             finally:
-                meter.end(begun, cost, is_wait_typical=is_wait_typical)
+                meter.end(asked, is_measured=is_measured)
 
         if leg == SECONDARY:
             return self._core.attachment.start(call, is_read=True)

@@ -1,6 +1,6 @@
 """One long sequential read, made ahead in chunks by both legs at once.
 
-Each leg takes the next chunk when it is done with its last, so unequal legs get unequal shares. What the
+Each leg takes another chunk when it is done with one, so unequal legs get unequal shares. What the
 primary reads ahead is then in its page cache, where the kernel's requests find it; what the secondary
 reads is kept here until it has been asked for.
 """
@@ -8,6 +8,7 @@ reads is kept here until it has been asked for.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ _log: Final = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 2 << 20
 _AHEAD_CHUNKS: Final = 8
+_AT_A_TIME: Final = 2
 _IDLE_SECONDS: Final = 2.0
 _LEAST_PATIENCE_SECONDS: Final = 0.1
 _HEDGE_FACTOR: Final = 3.0
@@ -52,7 +54,8 @@ class Stream:
         self._position = position
         self._next = -(-position // CHUNK_BYTES)
         self._chunks: dict[int, _Chunk] = {}
-        self._is_running = [False, False]
+        self._orders = (threading.Lock(), threading.Lock())
+        self._running = [0, 0]
         self._last_used = time.monotonic()
         self.has_ended = False
         self._pump()
@@ -117,41 +120,45 @@ class Stream:
     # Reading ahead
 
     def _pump(self) -> None:
-        """Give each leg that has nothing to do the next chunk."""
+        """Give each leg that has not enough to do the next chunk: one that it reads, and one that waits."""
         reads, request = self._reads, self._request
         standing = None if self.has_ended else reads.standing(request.node, request.file)
         if standing is None or request.file.sides is not request.sides:
             return
         second = reads.second_fd_now(request, standing)
         self._next = max(self._next, self._position // CHUNK_BYTES)
-        for leg, fd in ((PRIMARY, request.sides.primary), (SECONDARY, second)):
-            is_ahead = self._next >= self._position // CHUNK_BYTES + _AHEAD_CHUNKS
-            if is_ahead or self._next * CHUNK_BYTES >= standing.size:
-                return
-            if fd is None or self._is_running[leg] or (second is not None and self._is_too_slow(leg)):
-                continue
-            self._start(leg, fd, standing)
+        for _ in range(_AT_A_TIME):
+            for leg, fd in ((PRIMARY, request.sides.primary), (SECONDARY, second)):
+                is_ahead = self._next >= self._position // CHUNK_BYTES + _AHEAD_CHUNKS
+                if is_ahead or self._next * CHUNK_BYTES >= standing.size:
+                    return
+                is_busy = self._running[leg] >= _AT_A_TIME
+                if fd is None or is_busy or (second is not None and self._is_too_slow(leg)):
+                    continue
+                self._start(leg, fd, standing)
 
     def _is_too_slow(self, leg: int) -> bool:
-        """Whether the other leg would read all that is ahead before this one has read a chunk: the reader
-        would only wait for it."""
-        one, other = (self._reads.meters[each].pace_seconds(CHUNK_BYTES) for each in (leg, 1 - leg))
-        return 0 < other * (_AHEAD_CHUNKS - 2) < one
+        """Whether the other leg would read all that is ahead before this one has read one chunk more: the
+        reader would only wait for it."""
+        one, other = (
+            self._reads.meters[each].service_seconds(CHUNK_BYTES, is_seek=True) for each in (leg, 1 - leg)
+        )
+        return 0 < other * (_AHEAD_CHUNKS - 2) < one * (self._running[leg] + 1)
 
     def _start(self, leg: int, fd: SharedFd, standing: Standing) -> None:
         reads = self._reads
         chunk = replace(self._request, offset=self._next * CHUNK_BYTES, size=CHUNK_BYTES)
-        job = reads.start(leg, fd, chunk, is_wait_typical=False)
+        job = reads.start(leg, fd, chunk, order=self._orders[leg])
         if leg == SECONDARY:
-            expected_seconds = reads.meters[leg].expected_seconds(0)
-            patience_seconds = max(_LEAST_PATIENCE_SECONDS, _HEDGE_FACTOR * expected_seconds)
+            waiting_seconds = reads.meters[leg].waiting_seconds
+            patience_seconds = max(_LEAST_PATIENCE_SECONDS, _HEDGE_FACTOR * waiting_seconds)
             self._chunks[self._next] = _Chunk(job, standing, patience_seconds)
         self._next += 1
-        self._is_running[leg] = True
+        self._running[leg] += 1
         job.then(partial(self._ended, leg))
 
     def _ended(self, leg: int) -> None:
-        self._is_running[leg] = False
+        self._running[leg] -= 1
         try:
             self._pump()
         except Exception:  # noqa: BLE001 - the loop itself calls this: it would end the mount

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from twinfs.mirror import meter
-from twinfs.mirror.meter import SEEK_BYTES, LegMeter
+from twinfs.mirror.meter import LegMeter
 
 
 class Clock:
@@ -23,46 +23,63 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def serve(leg: LegMeter, clock: Clock, seconds: float, count: int = 20, cost: float = SEEK_BYTES) -> None:
+def serve(
+    leg: LegMeter, clock: Clock, seconds: float, count: int = 20, size: int = 4096, *, is_seek: bool = True
+) -> None:
     for _ in range(count):
-        begun = leg.begin(cost)
+        asked = leg.begin(size, is_seek=is_seek)
         clock.now += seconds
-        leg.end(begun, cost)
+        leg.end(asked)
+
+
+def expected(leg: LegMeter, size: int = 4096, *, is_seek: bool = True) -> float:
+    return leg.expected_seconds(size, is_seek=is_seek)
 
 
 def test_a_leg_that_was_never_asked_is_tried(clock: Clock) -> None:
-    assert LegMeter().expected_seconds(SEEK_BYTES) == 0
+    assert expected(LegMeter()) == 0
 
 
 def test_it_is_expected_to_do_as_before_and_what_waits_comes_first(clock: Clock) -> None:
     leg = LegMeter()
     serve(leg, clock, 0.01)
-    assert leg.expected_seconds(SEEK_BYTES) == pytest.approx(0.01)
-    leg.begin(SEEK_BYTES)
-    leg.begin(SEEK_BYTES)
-    assert leg.expected_seconds(SEEK_BYTES) == pytest.approx(0.03)
-    assert leg.pace_seconds(SEEK_BYTES) == pytest.approx(0.01)
+    assert expected(leg) == pytest.approx(0.01)
+    first, second = leg.begin(4096, is_seek=True), leg.begin(4096, is_seek=True)
+    assert expected(leg) == pytest.approx(0.03)
+    assert leg.service_seconds(4096, is_seek=True) == pytest.approx(0.01)
+    leg.end(first, is_measured=False)
+    assert expected(leg) == pytest.approx(0.02)
+    leg.end(second, is_measured=False)
+    assert expected(leg) == pytest.approx(0.01)
+
+
+def test_a_seek_costs_what_seeks_have_cost(clock: Clock) -> None:
+    leg = LegMeter()
+    serve(leg, clock, 0.001, size=1 << 17, is_seek=False)
+    serve(leg, clock, 0.011, size=1 << 17)
+    assert expected(leg, 1 << 17, is_seek=False) == pytest.approx(0.001)
+    assert expected(leg, 1 << 17) == pytest.approx(0.011)
 
 
 def test_requests_that_wait_together_are_served_one_after_the_other(clock: Clock) -> None:
     leg = LegMeter()
     for _ in range(10):
-        begun = [leg.begin(SEEK_BYTES) for _ in range(4)]
-        for one in begun:
+        asked = [leg.begin(4096, is_seek=True) for _ in range(4)]
+        for one in asked:
             clock.now += 0.01
-            leg.end(one, SEEK_BYTES)
-    assert leg.expected_seconds(SEEK_BYTES) == pytest.approx(0.01)
+            leg.end(one)
+    assert expected(leg) == pytest.approx(0.01)
 
 
 def test_a_leg_that_was_slow_is_tried_again_some_time(clock: Clock) -> None:
     slow, fast = LegMeter(), LegMeter()
     serve(slow, clock, 0.05)
     serve(fast, clock, 0.01)
-    assert slow.expected_seconds(SEEK_BYTES) > fast.expected_seconds(SEEK_BYTES)
+    assert expected(slow) > expected(fast)
     for _ in range(30):
         clock.now += 1
         serve(fast, clock, 0.01, count=1)
-    assert slow.expected_seconds(SEEK_BYTES) < fast.expected_seconds(SEEK_BYTES)
+    assert expected(slow) < expected(fast)
 
 
 def test_patience_follows_what_a_leg_usually_takes(clock: Clock) -> None:
