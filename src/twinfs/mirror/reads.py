@@ -37,6 +37,7 @@ _NEAR_BYTES: Final = 512 * 1024
 _LONG_BYTES: Final = 1 << 20
 _MOST_STREAMS: Final = 4
 _STAYING_FACTOR: Final = 0.5
+_OPENING_SECONDS: Final = 0.2
 
 Read = tuple[memoryview, int]
 """What was read, and the file's size afterwards."""
@@ -237,13 +238,15 @@ class Reads:
         return job
 
     async def _second_fd(self, request: Request, standing: Standing) -> SharedFd | None:
-        """The secondary's file, if it can be opened soon and is still in sync then."""
+        """The secondary's file, if it can be opened soon and is still in sync then. Only who asks for it
+        first waits: its lane may have much to do."""
+        known = request.sides.second
         fd = self.second_fd_now(request, standing)
         second = request.sides.second
-        if fd is None and second is not None and not second.job.is_done:
+        if second is not None and second is not known and not second.job.is_done:
             event = trio.Event()
             second.job.then(event.set)
-            with trio.move_on_after(self.meters[SECONDARY].patience_seconds()):
+            with trio.move_on_after(_OPENING_SECONDS):
                 await event.wait()
             fd = self.second_fd_now(request, standing)
         return fd
