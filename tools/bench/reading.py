@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tools.bench.mounts import run
+from tools.bench.mounts import run, uninterrupted, unmount
+from tools.bench.space import Place
+from tools.bench.systems.mounted import Mounted
 from tools.bench.throttled import Speed, loop_device, mounted, throttle
 
 MIB = 1 << 20
@@ -24,6 +27,7 @@ READERS = 8
 _TWINFS = Path(sys.executable).parent / "twinfs"
 _VOLUME = "bench"
 _BLOCK_BYTES = 4096
+_END_SECONDS = 20
 _FILE = "data"
 
 
@@ -172,25 +176,46 @@ def _raid1(devices: Sequence[str], directory: Path) -> Iterator[Path]:
         yield disk
 
 
+class _Volume(Mounted):
+    """Over both legs, with a read policy."""
+
+    def start(self) -> None:
+        self.serve(_TWINFS, "mount", _VOLUME, self.place.mountpoint, "--foreground", env=_env(self.place))
+
+    def stop(self) -> None:
+        """Not waited for without end: who has made a mount namespace meanwhile still has the mount in it."""
+        unmount(self.place.mountpoint)
+        if self._server is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._server.wait(_END_SECONDS)
+        self.abandon()
+
+
+def _env(place: Place) -> dict[str, str]:
+    return {f"TWINFS_{what.upper()}_DIR": str(place.state / what) for what in ("config", "state", "run")}
+
+
 @contextlib.contextmanager
 def _volume(scratch: Path, legs: Sequence[Path], policy: str) -> Iterator[Path]:
     """Mounted anew: the kernel knows nothing of its files."""
-    state, mountpoint = scratch / "state", scratch / "mnt"
-    env = {f"TWINFS_{what.upper()}_DIR": str(state / what) for what in ("config", "state", "run")}
-    mountpoint.mkdir(exist_ok=True)
-    if not (state / "config").exists():
+    place = Place(scratch, legs[0], legs[1], scratch / "mnt", scratch / "state")
+    env = _env(place)
+    place.mountpoint.mkdir(exist_ok=True)
+    if not place.state.exists():
         run(_TWINFS, "init", *legs, "--name", _VOLUME, "--adopt", env=env)
         run(_TWINFS, "sync", _VOLUME, env=env)
-    settings = next((state / "config").rglob(f"{_VOLUME}.toml"))
+    settings = next((place.state / "config").rglob(f"{_VOLUME}.toml"))
     lines = [line for line in settings.read_text().splitlines() if not line.startswith("read_policy")]
     settings.write_text(f'read_policy = "{policy}"\n' + "\n".join(lines) + "\n")
-    run(_TWINFS, "mount", _VOLUME, mountpoint, env=env)
+    system = _Volume(place)
     try:
+        system.start()
         run(_TWINFS, "sync", _VOLUME, env=env)
         _forget([*legs])
-        yield mountpoint
+        yield place.mountpoint
     finally:
-        run(_TWINFS, "umount", _VOLUME, env=env)
+        with uninterrupted():
+            system.stop()
 
 
 def _fill(places: Sequence[Path], size_bytes: int) -> None:

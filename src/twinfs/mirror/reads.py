@@ -226,7 +226,11 @@ class Reads:
 
         def call() -> Read:
             try:
-                with order or contextlib.nullcontext():
+                if order is None:
+                    return fd.read(offset, size)
+                # Before its turn: else the disk would have nothing to do between two chunks.
+                fd.read_ahead(offset, size)
+                with order:
                     return fd.read(offset, size)
             finally:
                 meter.end(asked, is_measured=is_measured)
