@@ -14,7 +14,7 @@ import trio
 
 from twinfs.fsio.copy import read_whole
 from twinfs.mirror import reads, sides
-from twinfs.mirror.meter import PRIMARY, SECONDARY
+from twinfs.mirror.meter import PRIMARY, SECONDARY, LegMeter
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.stream import CHUNK_BYTES, Stream
 from twinfs.model import Mode, ReadPolicy
@@ -25,8 +25,10 @@ MIB = 1 << 20
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_is_cached_nor_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "is_cached", lambda fd, offset, size: False)
+    monkeypatch.setattr(reads, "_OPENING_SECONDS", 60)
+    monkeypatch.setattr(LegMeter, "patience_seconds", lambda self: 60)
 
 
 def ground_in(base: Path, mode: Mode, policy: ReadPolicy = ReadPolicy.BALANCE, **more: object) -> Ground:
@@ -354,6 +356,7 @@ async def test_a_leg_that_keeps_one_waiting_costs_its_patience(
         make_them_differ(ground)
         prefer(user, leg)
         slow = Slow(monkeypatch, ground, leg)
+        monkeypatch.setattr(LegMeter, "patience_seconds", lambda self: 0.01)
         assert await answer(user, node) == wanted
         assert slow.reached.is_set()
         # What is late writes nowhere and closes nothing of others'.
@@ -407,13 +410,13 @@ async def test_a_long_read_comes_from_both_legs(tmp_path: Path) -> None:
     async with running(ground) as user:
         node = await put(user, ours)
         make_them_differ(ground, content=theirs)
-        prefer(user, PRIMARY)
-        assert await answer(user, node) == ours[:16]
+        prefer(user, SECONDARY)
+        assert await answer(user, node) == theirs[:16]
         found = await read_through(user, node, len(ours))
         assert len(found) == len(ours)
         counts = {digit: found.count(digit) for digit in (b"1", b"2")}
         assert sum(counts.values()) == len(found)
-        # Which leg is quicker, and so has the larger part, is the machine's business.
+        # Which leg is quicker, and so has the larger part, is the machine's business. Each has a chunk.
         assert all(count >= 2 * MIB for count in counts.values()), counts
         user.volume.content.release(node)
 
