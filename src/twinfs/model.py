@@ -18,6 +18,15 @@ class Mode(StrEnum):
     BATCHED = "batched"
 
 
+class ReadPolicy(StrEnum):
+    """Which leg is read, of what is not in the page cache and in sync on both: the primary; for each
+    request the one that will answer sooner; and of long sequential reads, parts of both at once."""
+
+    PRIMARY = "primary"
+    BALANCE = "balance"
+    STRIPE = "stripe"
+
+
 class VolumeState(StrEnum):
     """clean: nothing pending and the secondary is durable; either disk may be unplugged."""
 
@@ -259,6 +268,8 @@ class VolumeConfig:
     on_event: tuple[str, ...] = ()
     mail_to: tuple[str, ...] = ()
     metrics_file: str | None = None
+    read_policy: ReadPolicy = ReadPolicy.PRIMARY
+    secondary_sleeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

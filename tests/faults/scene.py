@@ -31,9 +31,11 @@ class Scene:
         *,
         first: str | MakeDisk = "dir",
         leg_timeout: str = "",
+        settings: tuple[str, ...] = (),
         make_state: Callable[[Path], object] = lambda path: None,
     ) -> None:
-        """`make_state` makes the place of the state directory, where that is a disk of its own."""
+        """`make_state` makes the place of the state directory, where that is a disk of its own. `settings`
+        are more lines of the volume's TOML."""
         self._taken_out: list[Disk | FaultLayer] = []
         self.base = base
         base.mkdir(parents=True)
@@ -44,6 +46,7 @@ class Scene:
         make_state(base / "pair/state")
         self.volume = Volume(base / "pair", mode, legs=(self.first, self.leg))
         self.mount = self.volume.mount
+        self._settings = settings
         self._leg_timeout = leg_timeout or ("2s" if self.layer is not None else "20s")
 
     def _leg(self, path: Path, kind: str | MakeDisk) -> tuple[Disk | None, FaultLayer | None]:
@@ -62,7 +65,7 @@ class Scene:
     def __enter__(self) -> Scene:
         try:
             self.volume.init()
-            self.volume.configure(f'leg_timeout = "{self._leg_timeout}"')
+            self.volume.configure(f'leg_timeout = "{self._leg_timeout}"', *self._settings)
             self.volume.mount_it()
             furnish(self.mount)
             self.volume.sync()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from support.machine import needs_root
+
 BENCH = Path(__file__).resolve().parents[2] / "tools" / "bench"
 SYSTEMS = {"plain", "rsync", "twinfs sync", "twinfs batched"}
 SYSTEM_OPTIONS = [word for name in sorted(SYSTEMS) for word in ("--system", name)]
@@ -134,3 +136,21 @@ def test_a_scrub_is_compared_with_cat_and_rsync(scratch):
     found = json.loads((scratch.parent / "out" / "scrub.json").read_text())
     assert [each["what"] for each in found] == ["cat of both legs", "twinfs scrub", "rsync -aHAXnc --delete"]
     assert all(each["seconds"] > 0 and each["peak_bytes"] > 1e6 for each in found)
+
+
+@needs_root
+def test_reads_of_two_throttled_disks_are_compared(scratch):
+    process = start(scratch, "--reads")
+    output, errors = process.communicate(timeout=110)
+    if "no control group" in errors:
+        pytest.skip(errors)
+    assert process.returncode == 0, output + errors
+    assert_nothing_left(scratch)
+    assert str(scratch) not in subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
+    found = json.loads((scratch.parent / "out" / "reads.json").read_text())
+    systems = ["one disk", "twinfs primary", "twinfs balance", "twinfs stripe", "btrfs raid1"]
+    cases = dict.fromkeys(each["case"] for each in found)
+    assert [(each["case"], each["system"]) for each in found] == [(c, s) for c in cases for s in systems]
+    assert len(cases) == 4
+    assert all(each["seconds"] > 0 and each["low"] <= each["ratio"] <= each["high"] for each in found)
+    assert all(each["ratio"] == 1 for each in found if each["system"] == "one disk")

@@ -13,7 +13,7 @@ from types import FrameType
 
 import msgspec
 from rich.console import Console
-from tools.bench import scrubbing
+from tools.bench import reading, scrubbing
 from tools.bench.capture.cli import measure
 from tools.bench.chart import write_svg
 from tools.bench.errors import BenchError
@@ -59,6 +59,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "--scrub", action="store_true", help="compare a scrub with cat and rsync -c, in place of all this"
     )
     parser.add_argument(
+        "--reads", action="store_true", help="compare reads of two throttled disks (needs root), likewise"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="where bench.json and bench.svg go"
     )
     arguments = parser.parse_args(words)
@@ -66,8 +69,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
         arguments.rounds = 1 if arguments.quick else 3
     if arguments.rounds < 1:
         parser.error("--rounds: at least 1")
-    if arguments.loop and not IS_ROOT:
-        parser.error("--loop needs root, for loop devices and mounts")
+    if (arguments.loop or arguments.reads) and not IS_ROOT:
+        parser.error("--loop and --reads need root, for loop devices and mounts")
     return arguments
 
 
@@ -97,6 +100,8 @@ def _measure_in(arguments: argparse.Namespace, talk: Console) -> int:
     with scratch_space(arguments.dir) as scratch:
         if arguments.scrub:
             return _measure_scrub(arguments, scratch, talk)
+        if arguments.reads:
+            return _measure_reads(arguments, scratch, talk)
         return _measure(arguments, scratch, talk)
 
 
@@ -157,6 +162,19 @@ def _measure_scrub(arguments: argparse.Namespace, scratch: Path, talk: Console) 
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "scrub.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
     scrubbing.print_measured(found, Console(width=110))
+    return 0
+
+
+def _measure_reads(arguments: argparse.Namespace, scratch: Path, talk: Console) -> int:
+    found = reading.measure(
+        scratch,
+        load=reading.QUICK if arguments.quick else reading.FULL,
+        rounds=arguments.rounds,
+        say=lambda text: talk.print(text, markup=False),
+    )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "reads.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    reading.print_measured(found, Console(width=140))
     return 0
 
 

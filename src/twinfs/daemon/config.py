@@ -18,7 +18,7 @@ from twinfs.daemon.scrub_at import parse_scrub_at
 from twinfs.daemon.timing import Timing
 from twinfs.errors import ConfigError, UnknownVolumeError, UsageError
 from twinfs.fsio.durable import replace_file
-from twinfs.model import Mode, Role, VolumeConfig
+from twinfs.model import Mode, ReadPolicy, Role, VolumeConfig
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.+?)`")
@@ -46,6 +46,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     on_event: str | tuple[str, ...] = ()
     mail_to: str | tuple[str, ...] = ()
     metrics_file: str | None = None
+    read_policy: ReadPolicy = ReadPolicy.PRIMARY
+    secondary_sleeps: bool = False
 
 
 def check_name(name: str) -> str:
@@ -161,7 +163,8 @@ def _explain(message: str) -> str:
     located = _FIELD_PATH.fullmatch(message)
     if located is None:
         return message[0].lower() + message[1:]
-    expected = f" (one of: {', '.join(Mode)})" if located[2] == "mode" else ""
+    choices = {"mode": Mode, "read_policy": ReadPolicy}.get(located[2])
+    expected = f" (one of: {', '.join(choices)})" if choices else ""
     return f"field {located[2]!r}: {located[1][0].lower()}{located[1][1:]}{expected}"
 
 
@@ -193,6 +196,8 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         on_event=telling.parse_command(read.on_event),
         mail_to=telling.parse_addresses(read.mail_to),
         metrics_file=read.metrics_file,
+        read_policy=read.read_policy,
+        secondary_sleeps=read.secondary_sleeps,
     )
 
 
@@ -217,6 +222,8 @@ def _to_values(config: VolumeConfig) -> dict[str, toml_text.TomlValue]:
         "on_event": config.on_event or None,
         "mail_to": config.mail_to or None,
         "metrics_file": config.metrics_file,
+        "read_policy": None if config.read_policy is ReadPolicy.PRIMARY else config.read_policy.value,
+        "secondary_sleeps": config.secondary_sleeps or None,
     }
     return {key: value for key, value in values.items() if value is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -125,23 +126,29 @@ class Attaching(Marks):
         """The secondary is back, perhaps as another mount; all that was given up has come back."""
         absent = self.attachment
         self.attachment = Attachment(root_fd, device, self.log)
+        self.second_space = None
         self.applier.take_over(absent.applier)
         absent.end()
         # Before the comparison begins: what changes while it runs has to be known.
         self.is_counting = True
         self.is_secondary_up = True
 
+    async def look_at_second_space(self) -> os.statvfs_result:
+        applier = self.applier
+        self.second_space = space = await self.lane.run(lambda: os.fstatvfs(applier.root_fd))
+        return space
+
     def close_on_secondary(self, file: OpenFile) -> None:
         """Nobody writes to the secondary through this file any more."""
-        if (fd := file.take_secondary()) >= 0:
+        for fd in file.take_secondary():
             self.attachment.close_later(fd)
 
     def _give_up_attachment(self) -> None:
         old = self.attachment
         fds = [] if old.applier.root_fd < 0 else [old.applier.root_fd]
         for node in self.nodes.open_files():
-            if node.file is not None and (fd := node.file.take_secondary()) >= 0:
-                fds.append(fd)
+            if node.file is not None:
+                fds += node.file.take_secondary()
         for node in self.stale.values():
             if node.stale is not None:
                 node.stale.is_behind = True

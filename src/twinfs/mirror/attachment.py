@@ -41,6 +41,7 @@ class Attachment:
         self._is_closed = False
         self._calls: dict[int, tuple[float, Job[object] | None]] = {}
         self._numbers = itertools.count()
+        self._reads: dict[int, float] = {}
         self._closing = threading.Lock()
         self._to_close: list[int] = []
         self._afterwards: list[Callable[[], None]] = []
@@ -49,8 +50,8 @@ class Attachment:
         """Run `call` in a thread of its own, beside the lanes. OSError ETIMEDOUT when it is given up."""
         return await self.start(call).wait()
 
-    def start(self, call: Callable[[], _T]) -> Job[_T]:
-        """The same; the result is the job's to `wait` for."""
+    def start(self, call: Callable[[], _T], *, is_read: bool = False) -> Job[_T]:
+        """The same; the result is the job's to `wait` for. `is_read`: a short one, of a file's content."""
         number = next(self._numbers)
         job = Job(call, trio.lowlevel.current_trio_token())
         if self.is_given_up:
@@ -61,8 +62,11 @@ class Attachment:
             try:
                 job.execute()
             finally:
+                self._reads.pop(number, None)
                 del self._calls[number]
 
+        if is_read:
+            self._reads[number] = time.monotonic()
         self._calls[number] = (time.monotonic(), job)  # type: ignore[assignment]  # as in Lane.start
         threading.Thread(target=run, name="secondary-call", daemon=True).start()
         return job
@@ -72,6 +76,11 @@ class Attachment:
         now = time.monotonic()
         oldest = max((now - begun for begun, _ in list(self._calls.values())), default=0.0)
         return max(oldest, self.lane.busy_seconds, self.data.busy_seconds)
+
+    def reading_seconds(self) -> float:
+        """How long the oldest read has been waiting for the disk; 0.0 without one."""
+        now = time.monotonic()
+        return max((now - begun for begun in list(self._reads.values())), default=0.0)
 
     def close_later(self, fd: int) -> None:
         """Close a descriptor of the disk once all that was asked for before is done.

@@ -136,11 +136,13 @@ class Attributes:
         first = os.fstatvfs(self._core.primary_fd)
         if not self._core.is_secondary_up:
             return first
-        try:
-            second = await self._core.lane.run(lambda: os.fstatvfs(self._core.applier.root_fd))
-        except OSError as error:
-            self._core.secondary_failed(error)
-            return first
+        second = self._core.second_space
+        if second is None or not self._core.is_secondary_asleep:
+            try:
+                second = await self._core.look_at_second_space()
+            except OSError as error:
+                self._core.secondary_failed(error)
+                return first
         scale = second.f_frsize / first.f_frsize
         values = list(first)
         for field, ours, theirs in (

@@ -22,6 +22,7 @@ class Comparing(State):
 
     def compare_later(self, path: bytes, distrust_ns: int = 0, *, is_keeping: bool = False) -> None:
         """Put "compare everything below `path`" into the log."""
+        self.doubts += 1
         if any(
             number != self.comparing
             and is_below(path, known.path)

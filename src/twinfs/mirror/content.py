@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from twinfs.fsio.cached import read_cached
 from twinfs.fsio.copy import read_whole
 from twinfs.fsio.metadata import child_path, fd_path
 from twinfs.journal.ranges import Ranges
@@ -21,22 +22,24 @@ from twinfs.mirror.lane import Lane
 from twinfs.mirror.mend import Mender
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.openfile import OpenFile
+from twinfs.mirror.reads import Reads
 from twinfs.mirror.stale import StaleMark
+from twinfs.model import ReadPolicy
 
 _INLINE_BYTES: Final = 64 * 1024
 """Writes up to this size go to the primary's page cache at once; larger ones may be throttled there."""
 
-_NO_WAIT: Final = os.RWF_NOWAIT
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 
 
 class Content:
     """Operations on regular files."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, read_policy: ReadPolicy = ReadPolicy.PRIMARY) -> None:
         self._core = core
         self._primary_lane = Lane("primary-data")
         self.mender = Mender(core)
+        self.reads = Reads(core, read_policy)
         self.on_mode_changed: Callable[[Node], None] = lambda node: None
 
     async def open(self, node: Node, flags: int, *, is_privileged: bool = False) -> None:
@@ -88,14 +91,14 @@ class Content:
         file.opens -= 1
         if file.opens <= 0:
             node.file = None
-            file.close_primary()
             self._core.close_on_secondary(file)
+            file.close_primary()
 
     async def read(self, node: Node, offset: int, size: int) -> bytes | memoryview:
         """At most `size` bytes; fewer only at the end of the file. What the primary cannot read, the
         secondary answers, if it is in sync for this object."""
         try:
-            return await self._read_primary(self._file(node), offset, size)
+            return await self._read(node, self._file(node), offset, size)
         except OSError as error:
             if error.errno not in PRIMARY_FAILURES:
                 raise
@@ -104,15 +107,12 @@ class Content:
                 raise
             return data
 
-    async def _read_primary(self, file: OpenFile, offset: int, size: int) -> bytes | memoryview:
+    async def _read(self, node: Node, file: OpenFile, offset: int, size: int) -> memoryview:
+        if self.reads.is_shared:
+            return await self.reads.read(node, file, offset, size)
         fd = file.read_fd if file.read_fd >= 0 else file.write_fd
         buffer = bytearray(size)
-        try:
-            filled = os.preadv(fd, [buffer], offset, _NO_WAIT)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
-                raise
-            filled = 0
+        filled = read_cached(fd, buffer, offset)
         if filled < size and offset + filled < os.fstat(fd).st_size:
             # Not all of it is in the page cache: the rest may have to wait for the disk.
             rest = memoryview(buffer)[filled:]
@@ -138,6 +138,7 @@ class Content:
             await self._strip_set_id(node)
         while (hold := self._core.holds.get(node.ident)) is not None:
             await hold.wait()
+        file.changes += 1
         mark = self._core.mark(node, offset, offset + len(data))
         if mark is None:
             # Without an await since `mark`: should it have asked for a comparison, that sees this write,
@@ -215,6 +216,8 @@ class Content:
             return  # the kernel, which keeps the times, does not move them either
         if not is_privileged:
             await self._strip_set_id(node)
+        if file is not None:
+            file.changes += 1
         mark = self._core.mark(node, min(size, old_size), Ranges.OPEN_END)
         before = os.stat(path)
         # An open descriptor may write what the file's mode now forbids.
@@ -322,6 +325,8 @@ class Content:
                 continue
             old += {file.read_fd, file.write_fd} - {-1}
             is_reading, is_writing = file.read_fd >= 0, file.write_fd >= 0
+            file.changes += 1
+            file.forget_sides()
             file.read_fd = file.write_fd = -1
             with contextlib.suppress(OSError):
                 if is_writing:

@@ -51,10 +51,15 @@ class HangWatch:
             if time.monotonic() - suspicion.begun < half:
                 return
             self._suspicion = None
-            if not suspicion.probe.is_done or suspicion.is_standing_still():
+            if not suspicion.probe.is_done or suspicion.is_standing_still() or self._is_read_lost(suspicion):
                 self._on_hang()
         elif attachment.applier.root_fd >= 0 and attachment.busy_seconds() >= half:
             self._suspicion = _Suspicion(attachment)
+
+    def _is_read_lost(self, suspicion: _Suspicion) -> bool:
+        """No device tells whether it gets on, and a read of a few MiB takes as long as that. Writers of
+        the same page wait for it, too."""
+        return not suspicion.has_device and suspicion.attachment.reading_seconds() >= self._timeout_seconds
 
 
 class _Suspicion:
@@ -68,6 +73,10 @@ class _Suspicion:
         self._device = _statistics_of(attachment.device)
         self._done = self._requests_done()
         self.probe: Job[None] = attachment.start(partial(_touch, root_fd, is_durable=self._device is None))
+
+    @property
+    def has_device(self) -> bool:
+        return self._device is not None
 
     def is_standing_still(self) -> bool:
         """The call that was waiting then still does, and the device has finished nothing since."""

@@ -25,7 +25,7 @@ def gave_up() -> OSError:
 
 
 class Job(Generic[_T]):
-    __slots__ = ("_call", "_done", "_error", "_event", "_is_done", "_lock", "_result", "_token")
+    __slots__ = ("_call", "_callbacks", "_done", "_error", "_is_done", "_lock", "_result", "_token")
 
     def __init__(self, call: Callable[[], _T], token: trio.lowlevel.TrioToken) -> None:
         self._call = call
@@ -33,7 +33,7 @@ class Job(Generic[_T]):
         self._done = threading.Lock()
         self._done.acquire()
         self._lock = threading.Lock()
-        self._event: trio.Event | None = None
+        self._callbacks: list[Callable[[], object]] = []
         self._is_done = False
         self._result: _T | None = None
         self._error: BaseException | None = None
@@ -55,11 +55,11 @@ class Job(Generic[_T]):
                 return
             self._result, self._error = result, error
             self._is_done = True
-            event = self._event
+            callbacks, self._callbacks = self._callbacks, []
         self._done.release()
-        if event is not None:
+        for callback in callbacks:
             try:
-                self._token.run_sync_soon(event.set)
+                self._token.run_sync_soon(callback)
             except trio.RunFinishedError:
                 return  # nobody waits any more
 
@@ -67,18 +67,29 @@ class Job(Generic[_T]):
     def is_done(self) -> bool:
         return self._is_done
 
-    async def wait(self) -> _T:
-        if not self._done.acquire(timeout=_PATIENCE_SECONDS):
-            with self._lock:
-                if not self._is_done:
-                    self._event = trio.Event()
-            if self._event is not None:
-                # What a thread is doing cannot be undone: who stops waiting would lose count of it.
-                with trio.CancelScope(shield=True):
-                    await self._event.wait()
+    def then(self, callback: Callable[[], object]) -> None:
+        """Have the loop call it once this is done; at once where it is done already."""
+        with self._lock:
+            if not self._is_done:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def result(self) -> _T:
+        """Of one that is done; raises what the call raised."""
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]  # None only where _T is None
+
+    async def wait(self) -> _T:
+        if not self._done.acquire(timeout=_PATIENCE_SECONDS):
+            event = trio.Event()
+            self.then(event.set)
+            if not event.is_set():
+                # What a thread is doing cannot be undone: who stops waiting would lose count of it.
+                with trio.CancelScope(shield=True):
+                    await event.wait()
+        return self.result()
 
 
 class Lane:

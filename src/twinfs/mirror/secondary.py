@@ -48,6 +48,11 @@ class Secondary:
         """Of the leg that went away, where it was seen going: what comes back must be that."""
 
     @property
+    def space(self) -> os.statvfs_result | None:
+        """As it was seen last."""
+        return self._space
+
+    @property
     def fd(self) -> int:
         return -1 if self.leg is None else self.leg.fd
 
@@ -221,9 +226,12 @@ class Secondary:
         await core.attachment.close(-1 if leg is None else leg.fd)
 
     async def look_at_space(self, core: Core) -> None:
-        """Bring `status` up to date on free space, unless the disk is slow to answer."""
+        """Bring `status` up to date on free space, unless the disk is slow to answer, or asleep."""
         leg = self.leg
         if leg is None or not core.is_secondary_up:
+            return
+        if core.is_secondary_asleep:
+            self._space = core.second_space or self._space
             return
         job = core.attachment.start(lambda: os.fstatvfs(leg.fd))
         with trio.move_on_after(_SPACE_PATIENCE_SECONDS):

@@ -55,6 +55,9 @@ class State:
         self.pending: deque[Change] = deque()
         self.compares: dict[int, Compare] = {}
         self.comparing = 0
+        self.doubts = 0
+        """Grows when a comparison is asked for or ends, or a repair does: files of the secondary that are
+        open may have been replaced there."""
         self.on_moved: Callable[[bytes], None] = lambda path: None
         """Told by the lane of what was renamed to below the path that is being compared."""
         self.stale: dict[int, Node] = {}
@@ -65,6 +68,9 @@ class State:
         self.durable_ns = time.time_ns()
         self.holds: dict[int, trio.Event] = {}
         self.is_secondary_up = True
+        self.sleeps = False
+        self.second_space: os.statvfs_result | None = None
+        """The secondary's, when it was looked at last."""
         self.wake: Callable[[], None] = lambda: None
         self.is_counting = True
         """False while the secondary is away and everything will be compared: then no change is noted."""
@@ -86,6 +92,11 @@ class State:
     def is_mirroring_now(self) -> bool:
         """Whether a caller waits for the secondary."""
         return self.mode is Mode.SYNC and self.is_secondary_up
+
+    @property
+    def is_secondary_asleep(self) -> bool:
+        """Whether nothing but a batch, a scrub or a command may touch the secondary's disk."""
+        return self.sleeps and self.mode is Mode.BATCHED
 
     @property
     def keeps_excluded(self) -> bool:

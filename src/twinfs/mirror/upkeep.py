@@ -77,10 +77,13 @@ class Upkeep:
         if was_down and not await self.look_for_secondary():
             return
         try:
-            if core.mode is Mode.BATCHED or core.is_behind or was_down:
+            was_behind = core.is_behind
+            if core.mode is Mode.BATCHED or was_behind or was_down:
                 await self._drainer.drain()
             else:
                 await self._drainer.settle()
+            if was_behind and core.is_secondary_asleep:
+                await core.look_at_second_space()  # while it is awake
             if not core.is_behind and core.is_secondary_up:
                 await self.caught_up()
             await self._shorten_log()
@@ -180,7 +183,7 @@ class Upkeep:
             await trio.sleep(RETRY_SECONDS)
             try:
                 await self._bound_log()
-                if self._core.is_secondary_up:
+                if self._core.is_secondary_up and not self._core.is_secondary_asleep:
                     await self._pair.secondary.check(self._core)
             except OSError as error:
                 self._core.secondary_failed(error)

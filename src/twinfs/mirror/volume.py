@@ -33,8 +33,10 @@ class Volume:
     def __init__(self, config: VolumeConfig, parts: Parts) -> None:
         core, pair = parts.core, parts.pair
         self.core = core
+        core.sleeps = config.secondary_sleeps
+        core.second_space = pair.secondary.space
         self.pair = pair
-        self.content = Content(core)
+        self.content = Content(core, config.read_policy)
         self.attributes = Attributes(core, self.content)
         self.names = Names(core)
         self._on_event: Callable[[str, str], None] = lambda kind, message: None
@@ -47,7 +49,8 @@ class Volume:
         self.rebuilt = self._drainer.rebuilt
         """What the last comparisons found, for whoever asked for one."""
         self.unreached = unreached.load(parts.directory)
-        for part in (self._drainer, self.upkeep, self.roles, self.content.mender):
+        parts_that_tell = (self._drainer, self.upkeep, self.roles, self.content.mender, self.content.reads)
+        for part in parts_that_tell:
             part.on_event = self.tell
         self.upkeep.on_caught_up = self._forget_unreached
         if pair.secondary.leg is None:

@@ -113,6 +113,7 @@ class Repairer:
         try:
             await core.lane.run(place)
         finally:
+            core.doubts += 1  # it may have been opened there since
             if node is not None and core.holds.get(node.ident) is released:
                 del core.holds[node.ident]
             released.set()

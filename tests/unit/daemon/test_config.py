@@ -10,7 +10,7 @@ import pytest
 from twinfs.daemon import config
 from twinfs.daemon.timing import Timing
 from twinfs.errors import ConfigError, UnknownVolumeError, UsageError
-from twinfs.model import Mode, VolumeConfig
+from twinfs.model import Mode, ReadPolicy, VolumeConfig
 from unit.daemon.fakes import make_config, make_paths
 
 
@@ -40,6 +40,8 @@ def test_saved_settings_load_the_same(paths, tmp_path):
         on_event=("/opt/my hook", "--loud"),
         mail_to=("root", "me@example.org"),
         metrics_file="/var/lib/x/pair.prom",
+        read_policy=ReadPolicy.STRIPE,
+        secondary_sleeps=True,
     )
     config.save_new(paths, settings)
     assert config.load(paths, "pair") == settings
@@ -56,6 +58,7 @@ def test_what_is_not_said_has_its_default(paths):
         ('primry = "/x"', "unknown field 'primry'; did you mean 'primary'"),
         ("zzz = 1", "unknown field 'zzz'; known: volume_id"),
         ('mode = "fast"', "field 'mode': invalid enum value 'fast' .one of: sync, batched"),
+        ('read_policy = "both"', "field 'read_policy': invalid .* .one of: primary, balance, stripe"),
         ("delete_excluded = 1", "field 'delete_excluded': expected `bool`, got `int`"),
         ('interval = "soon"', "interval: 'soon'"),
         ("interval = true", "field 'interval'"),
