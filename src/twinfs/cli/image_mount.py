@@ -30,7 +30,8 @@ def mount(
     whole disk. Set-id bits and device nodes are shown and without effect.
     As root every user may look, as the permissions in the image allow;
     otherwise you alone, and you may read all of it. An image that is
-    rewritten meanwhile is opened anew.
+    rewritten meanwhile is opened anew; the disk of a virtual machine that
+    runs is refused.
 
     Of a disk that was partly read, ddrescue's map says which parts: with --map
     reading any other is an error, where the image has zeros.

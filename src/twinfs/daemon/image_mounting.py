@@ -12,6 +12,7 @@ from twinfs.daemon.find import canonical
 from twinfs.daemon.groups import first_cause
 from twinfs.daemon.paths import Paths
 from twinfs.errors import ImageError, MountError, TwinfsError
+from twinfs.fsio.qemu_lock import is_written_by_qemu
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,11 @@ def mount_image(
         raise MountError(f"{place} is not a directory; make it: mkdir -p {place}")
     if not os.path.exists(image):
         raise ImageError(f"{image}: no such file")
+    if is_written_by_qemu(image):
+        raise ImageError(
+            f"{image} is the disk of a running machine: it would be read while it changes\n"
+            "  shut the machine down first, as with twinfs-qemu stop"
+        )
     whole_map_path = os.path.abspath(map_path) if map_path is not None else None
     body = partial(_serve, paths, os.path.abspath(image), whole_map_path, passphrase, place, is_foreground)
     if is_foreground:

@@ -35,6 +35,10 @@ class Machines:
     def env(self) -> dict[str, str]:
         return {"TWINFS_RUN_DIR": str(self.run_dir)}
 
+    @property
+    def twinfs_env(self) -> dict[str, str]:
+        return {**self.env, "TWINFS_STATE_DIR": str(self.base / "state")}
+
     def qemu(
         self, *words: str | Path, check: bool = True, timeout: float = 180
     ) -> subprocess.CompletedProcess[str]:

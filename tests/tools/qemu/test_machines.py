@@ -8,7 +8,7 @@ import re
 import signal
 from pathlib import Path
 
-from support.machine import needs_root, run
+from support.machine import is_mounted, needs_root, run
 from support.volume import is_running, twinfs_command, wait_until
 from tools.qemu.conftest import wait_until_gone
 
@@ -31,12 +31,24 @@ def test_a_guest_writes_a_file_system_is_shut_down_and_the_image_shows_it(machin
     assert "in use by a running machine" in refused.stderr
     assert not (machines.base / "copy.img").exists()
 
+    mountpoint = machines.base / "mnt"
+    mountpoint.mkdir()
+    mounting = (*twinfs_command(), "image", "mount", disk, mountpoint)
+    browsed = run(*mounting, env=machines.twinfs_env, check=False)
+    assert browsed.returncode == 1
+    assert "is the disk of a running machine" in browsed.stderr
+    assert not is_mounted(mountpoint)
+
     console.run("umount /mnt")
     assert "box: shut down" in machines.qemu("stop", "box").stderr
     wait_until_gone(machine["pid"])
     assert machines.list() == []
     assert files_of(machines) == []
-    assert run(*twinfs_command(), "image", "cat", disk, "/p0/letter").stdout == "kept\n"
+    run(*mounting, env=machines.twinfs_env)
+    try:
+        assert (mountpoint / "p0" / "letter").read_text() == "kept\n"
+    finally:
+        run("umount", mountpoint)
 
 
 def test_the_locks_of_qemu_refuse_a_second_machine_that_another_user_runs(machines, disk):

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from support.machine import needs_root
+from support.machine import needs_root, tool
 from support.namespaces import Internet, internet
 from tools.qemu.conftest import Machines, wait_until_gone
 
@@ -127,7 +127,8 @@ def _deadly_ip(host: Machines):
     directory = host.base / "bin"
     directory.mkdir()
     script = directory / "ip"
-    script.write_text('#!/bin/sh\n[ "$1" != address ] || kill -9 $PPID\nexec /sbin/ip "$@"\n')
+    real = tool("ip", "iproute2")
+    script.write_text(f'#!/bin/sh\n[ "$1" != address ] || kill -9 $PPID\nexec {real} "$@"\n')
     script.chmod(0o755)
     return directory
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 from twinfs.errors import UsageError
-from twinfs_qemu.accel import choose
+from twinfs_qemu.accel import choose, probe
 from twinfs_qemu.accel.choose import Accelerator
 from twinfs_qemu.check import parse
 from twinfs_qemu.formats import Image
@@ -76,6 +77,16 @@ def test_kvm_is_taken_only_where_it_counts_fast():
         "tcg", "emulated: KVM takes 900 ns an instruction here"
     )
     assert choose.judge(1, "", "Traceback\nPermission denied\n").name == "tcg"
+
+
+def test_the_probe_counts_to_the_end_or_says_why_not(monkeypatch):
+    """Few steps, so that it ends also where each is emulated."""
+    monkeypatch.setattr(probe, "STEPS", 10)
+    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+        assert probe.count() > 0
+    else:
+        with pytest.raises(OSError, match="kvm"):
+            probe.count()
 
 
 def test_choosing_takes_no_longer_than_promised_and_another_architecture_is_emulated():

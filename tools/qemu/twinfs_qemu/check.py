@@ -17,7 +17,7 @@ from twinfs_qemu.machine import state
 from twinfs_qemu.net import dhcp
 from twinfs_qemu.net.addresses import Subnet
 from twinfs_qemu.net.state import Records
-from twinfs_qemu.parameters import Json, MachineName, run_directory
+from twinfs_qemu.parameters import Json, MachineName, network_directory, run_directory
 from twinfs_qemu.programs import call
 
 _COUNTS = re.compile(r"(\d+) packets transmitted, (\d+) received")
@@ -61,7 +61,7 @@ def check(
             f"{name} has --net {machine.net}, where the host cannot reach the guest by its address\n"
             "  run it with --net tap0"
         )
-    records = Records(run_directory())
+    records = Records(network_directory())
     network = records.read(machine.net)
     if network is None:
         raise NetError(f"{machine.net} is not up\n  sudo twinfs-qemu net up --name {machine.net}")

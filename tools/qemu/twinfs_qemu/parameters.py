@@ -19,8 +19,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def run_directory() -> Path:
-    """Where machines and networks keep what is true until the next boot: beside the sockets of twinfs."""
+    """Where machines keep what is true until the next boot: beside the sockets of twinfs."""
     return resolve(None, None, os.environ, is_root=os.geteuid() == 0).run_dir / "qemu"
+
+
+def network_directory() -> Path:
+    """Where networks are written down: root's, whoever asks, for only root makes them."""
+    return resolve(None, None, os.environ, is_root=True).run_dir / "qemu"
 
 
 def check_name(name: str) -> str:

@@ -15,7 +15,7 @@ from twinfs_qemu.errors import NetError, RefusedError
 from twinfs_qemu.net import dhcp, kernel, rules
 from twinfs_qemu.net.addresses import Subnet
 from twinfs_qemu.net.state import Network, Records, boot_id
-from twinfs_qemu.parameters import Json, run_directory
+from twinfs_qemu.parameters import Json, network_directory
 from twinfs_qemu.programs import program
 
 TapName: TypeAlias = Annotated[str, Parameter(help="The tap device (tap0).")]
@@ -44,7 +44,7 @@ def up(
     wanted = Subnet.parse(subnet)
     for each in ("ip", "nft", "dnsmasq"):
         program(each)
-    records = Records(run_directory())
+    records = Records(network_directory())
     with records.locked():
         network = records.read(name) or _fresh(records, name, wanted, uplink)
         if network.subnet != str(wanted) or (uplink is not None and uplink != network.uplink):
@@ -92,7 +92,7 @@ def down(*, name: TapName = "tap0") -> int:
         sudo twinfs-qemu net down
     """
     _check(name)
-    records = Records(run_directory())
+    records = Records(network_directory())
     with records.locked():
         network = records.read(name)
         if network is None:
@@ -121,7 +121,7 @@ def status(*, json: Json = False) -> int:
 
         twinfs-qemu net status
     """
-    records = Records(run_directory())
+    records = Records(network_directory())
     for network in records.all():
         subnet = Subnet.parse(network.subnet)
         missing = _missing(records, network) if os.geteuid() == 0 else []
