@@ -15,11 +15,13 @@ SEEK_BYTES: Final = 1 << 20
 """What a disk can read in the time that moving its heads takes, more or less."""
 
 _MEMORY: Final = 0.9
-_FORGETTING_SECONDS: Final = 5.0
+_FORGETTING_SECONDS: Final = 1.0
 """A leg that is not asked is believed to be twice as fast every so often: else one slow moment would keep
 it out for ever."""
 _KEPT: Final = 256
 _ENOUGH: Final = 32
+_FIRST_ONES: Final = 4
+"""So many are needed before a leg counts as slow: the first may have had to read where the file is."""
 _HEDGE_FACTOR: Final = 3.0
 _LEAST_PATIENCE_SECONDS: Final = 0.05
 _UNKNOWN_PATIENCE_SECONDS: Final = 1.0
@@ -51,6 +53,7 @@ class LegMeter:
         self._busy_seconds = [0.0, 0.0]
         self._done_cost = [0.0, 0.0]
         self._last_end = time.monotonic()
+        self._measured = 0
         self._waits: deque[float] = deque(maxlen=_KEPT)
         self._shunned_until = 0.0
         self.waiting = 0
@@ -73,6 +76,7 @@ class LegMeter:
                 self._busy_seconds[kind] = self._busy_seconds[kind] * _MEMORY + busy_seconds
                 self._done_cost[kind] = self._done_cost[kind] * _MEMORY + _cost(asked.size, asked.is_seek)
                 self._last_end = now
+                self._measured += 1
             if not asked.is_made_ahead:
                 self._waits.append(now - asked.begun)
 
@@ -90,6 +94,8 @@ class LegMeter:
     def expected_seconds(self, size: int, *, is_seek: bool) -> float:
         """Until one request more would be answered; 0.0 where nothing was measured yet."""
         with self._lock:
+            if self._measured < _FIRST_ONES:
+                return 0.0
             service_seconds = self._service(size, is_seek=is_seek)
             if not self.waiting:
                 idle_seconds = time.monotonic() - self._last_end

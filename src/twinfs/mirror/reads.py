@@ -37,6 +37,8 @@ _NEAR_BYTES: Final = 512 * 1024
 _LONG_BYTES: Final = 1 << 20
 _MOST_STREAMS: Final = 4
 _STAYING_FACTOR: Final = 0.5
+_FEW_WAITING: Final = 2
+"""As many as the kernel has under way for one sequential reader."""
 _OPENING_SECONDS: Final = 0.2
 
 Read = tuple[memoryview, int]
@@ -146,14 +148,19 @@ class Reads:
         return file.sides
 
     def _sooner(self, request: Request) -> int:
-        """The leg that is expected to answer first; a sequential reader stays where it is unless the other
-        one is much quicker: both read ahead for it."""
+        """The leg that is expected to answer first. A lone sequential reader is the primary's: each leg reads
+        ahead for it, and what another leg had read by then would be for nothing."""
         if self.meters[SECONDARY].waiting >= _MOST_WAITING:
             return PRIMARY
+        sides = request.sides
+        is_beginning = not request.offset and sides.last_leg < 0
+        is_going_on = is_beginning or not sides.is_seek(PRIMARY, request.offset)
+        if is_going_on and self.meters[PRIMARY].waiting <= _FEW_WAITING:
+            return PRIMARY
         first, second = (
-            meter.expected_seconds(request.size, is_seek=end != request.offset)
-            * (1 if end != request.offset else _STAYING_FACTOR)
-            for meter, end in zip(self.meters, request.sides.next_offsets, strict=True)
+            meter.expected_seconds(request.size, is_seek=sides.is_seek(leg, request.offset))
+            * (_STAYING_FACTOR if leg == sides.last_leg else 1)
+            for leg, meter in enumerate(self.meters)
         )
         return SECONDARY if second < first else PRIMARY
 
@@ -216,11 +223,11 @@ class Reads:
         """In a thread. The secondary's `fd` is one that `second_fd_now` gave without an await since. `order`
         is a stream's lock: its reads on one leg come one after the other."""
         meter, offset, size = self.meters[leg], request.offset, request.size
-        next_offsets = request.sides.next_offsets
         is_ahead = order is not None
-        asked = meter.begin(size, is_seek=is_ahead or next_offsets[leg] != offset, is_made_ahead=is_ahead)
+        is_seek = is_ahead or request.sides.is_seek(leg, offset)
+        asked = meter.begin(size, is_seek=is_seek, is_made_ahead=is_ahead)
         if not is_ahead:
-            next_offsets[leg] = offset + size
+            request.sides.asked(leg, offset + size, is_seek=is_seek)
         # What a stream's reader asks of the primary is being read ahead there.
         is_measured = is_ahead or request.sides.stream is None
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twinfs.mirror.stream import Stream
 
 _STEP_BYTES: Final = 512 * 1024
+_NEAR_BYTES: Final = 2 << 20
 _COARSEST_TIME_NS: Final = 2_000_000_000
 """FAT keeps an mtime to two seconds."""
 
@@ -125,11 +126,21 @@ class Sides:
     def __init__(self, primary_fd: int) -> None:
         self.primary = SharedFd(primary_fd)
         self.second: SecondFile | None = None
-        self.next_offsets = [-1, -1]
-        """Where the last request to each leg ended."""
+        self._next_offsets = [-1, -1]
+        self.last_leg = -1
+        """The one where a sequential reader is, if there is one."""
         self.run_end = 0
         self.run_bytes = 0
         self.stream: Stream | None = None
+
+    def is_seek(self, leg: int, offset: int) -> bool:
+        """Whether a request does not go on where the leg's last one ended, or a little further on."""
+        end = self._next_offsets[leg]
+        return end < 0 or not end - _NEAR_BYTES <= offset <= end + _NEAR_BYTES
+
+    def asked(self, leg: int, end: int, *, is_seek: bool) -> None:
+        self._next_offsets[leg] = end
+        self.last_leg = -1 if is_seek else leg
 
     def take_secondary(self) -> int:
         second, self.second = self.second, None

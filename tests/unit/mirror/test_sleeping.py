@@ -34,10 +34,10 @@ async def counted(user: User, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     def note(kind: type, name: str) -> None:
         original = getattr(kind, name)
 
-        def start(self: Any, call: Any) -> Any:
+        def start(self: Any, call: Any, **more: Any) -> Any:
             if self in (attachment, attachment.lane, attachment.data):
                 asked.append(call)
-            return original(self, call)
+            return original(self, call, **more)
 
         monkeypatch.setattr(kind, name, start)
 
