@@ -61,7 +61,7 @@ class Soak:
         while time.monotonic() - self.begun < seconds:
             self.round(f"round{number}")
             number += 1
-        self.end()
+        self.end(max(180, 2 * seconds))
 
     # One round
 
@@ -146,11 +146,11 @@ class Soak:
         if len(self.kept) > _KEPT_ROUNDS:
             shutil.rmtree(self.volume.mount / self.kept.pop(0))
 
-    def end(self) -> None:
+    def end(self, patience_seconds: float) -> None:
         """Nothing is wrong any more: clean by itself, both legs equal, and equal to the model."""
         self.say("the end")
         self.leg.clear()
-        wait_for_state(self.volume, VolumeState.CLEAN, 180)
+        wait_for_state(self.volume, VolumeState.CLEAN, patience_seconds)
         self.volume.assert_legs_equal()
         for leg in (self.volume.primary, self.volume.secondary):
             for name in self.kept:
