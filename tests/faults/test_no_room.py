@@ -79,6 +79,8 @@ def test_a_full_secondary_is_told_once_with_what_it_lacks_and_drains_when_there_
         assert status.state is VolumeState.DIRTY
         assert status.legs[1].state is LegState.STALE
         assert status.pending.changes > 0
+        assert status.action == event
+        assert volume.twinfs("status", volume.name, check=False).returncode == 3
         write(scene.mount / "docs/larger", MIB)
         done = volume.twinfs("sync", volume.name, check=False)
         assert done.returncode == 1
@@ -87,6 +89,7 @@ def test_a_full_secondary_is_told_once_with_what_it_lacks_and_drains_when_there_
         ballast.unlink()
         wait_for_state(volume, VolumeState.CLEAN)
         assert count_of(volume, "secondary_failed") == 0
+        assert status_of(volume).action is None
         volume.assert_legs_equal()
 
 

@@ -375,6 +375,19 @@ def test_status_tells_of_the_last_scrub_and_complains_when_it_is_long_ago(new_vo
     assert volume.status()["last_scrub"]["bytes"] == 5
 
 
+def test_nobody_reads_clean_while_a_mismatch_is_left(new_volume):
+    volume = scrubbed_volume(new_volume, "sync", is_mounted=True)
+    flip(volume.secondary / "docs/small-00", 5)
+    scrub(volume, expect=4)
+    status = volume.status()
+    assert status["state"] == "degraded"
+    assert "twinfs scrub pair --repair" in status["action"]
+    assert volume.twinfs("status", volume.name, check=False).returncode == 3
+    scrub(volume, "--repair", expect=1)
+    status = volume.status()
+    assert (status["state"], status["action"]) == ("clean", None)
+
+
 def test_the_report_stands_alone_and_draws_the_history(new_volume, tmp_path):
     volume = scrubbed_volume(new_volume, "sync", is_mounted=False)
     flip(volume.secondary / "docs/small-00", 5)

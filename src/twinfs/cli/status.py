@@ -31,8 +31,9 @@ def status(
 ) -> int:
     """Tell a volume's state, what is exposed, and what to do next.
 
-    Ends with 0 when all is well, 3 when a volume is degraded or failed, 4
-    when the one volume that was asked for is not mounted.
+    Ends with 0 when all is well, 3 when a volume is degraded or failed or
+    cannot get clean by itself, 4 when the one volume that was asked for is
+    not mounted.
 
     For example:
 
@@ -54,7 +55,7 @@ def status(
             exit_code = error.exit_code
             continue
         result(json_lines.line(json_lines.status_dict(state)) if json else status_text(state, time.time()))
-        if state.state in _BAD_STATES:
+        if state.state in _BAD_STATES or (state.state is not VolumeState.CLEAN and state.action):
             exit_code = exit_code or _DEGRADED_EXIT_CODE
         if name is not None and state.pid is None:
             exit_code = NotMountedError.exit_code

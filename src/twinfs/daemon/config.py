@@ -191,7 +191,7 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         degraded_start=read.degraded_start,
         scrub_at=None if read.scrub_at is None else parse_scrub_at(read.scrub_at),
         scrub_max_age_seconds=None if read.scrub_max_age is None else parse_age(read.scrub_max_age),
-        leg_timeout_seconds=parse_interval(read.leg_timeout),
+        leg_timeout_seconds=parse_interval(read.leg_timeout, "leg_timeout"),
         log_limit=read.log_limit,
         on_event=telling.parse_command(read.on_event),
         mail_to=telling.parse_addresses(read.mail_to),

@@ -16,18 +16,18 @@ MIN_INTERVAL_SECONDS = 0.1
 MAX_INTERVAL_SECONDS = 86400.0
 
 
-def parse_interval(value: str | float) -> float:
+def parse_interval(value: str | float, setting: str = "interval") -> float:
     """Seconds from "5s", "2m", "1.5h", "500ms", or a plain number of seconds.
 
     Bounded: below 0.1 s a batch would cost more than it saves, and a day or more is what
-    `at` is for. Raises UsageError.
+    `at` is for. Raises UsageError, which names the `setting`.
     """
     match = _INTERVAL.fullmatch(str(value).strip())
     if match is None:
-        raise UsageError(f"interval: {value!r} is not a time such as 5s, 2m or 1h")
+        raise UsageError(f"{setting}: {value!r} is not a time such as 5s, 2m or 1h")
     seconds = float(match[1]) * _SECONDS_PER_UNIT[match[2] or "s"]
     if not MIN_INTERVAL_SECONDS <= seconds <= MAX_INTERVAL_SECONDS:
-        raise UsageError(f"interval: {value!r} is outside 100ms to 24h")
+        raise UsageError(f"{setting}: {value!r} is outside 100ms to 24h")
     return seconds
 
 

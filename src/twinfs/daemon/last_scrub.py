@@ -6,14 +6,20 @@ import time
 from dataclasses import replace
 
 from twinfs.daemon.paths import Paths
-from twinfs.model import ScrubSummary, VolumeConfig, VolumeStatus
+from twinfs.model import ScrubSummary, VolumeConfig, VolumeState, VolumeStatus
 from twinfs.report import human
 from twinfs.scrub.runs import interrupted_plan, last_scrub
+
+_GOOD_STATES = (VolumeState.CLEAN, VolumeState.DIRTY)
 
 
 def with_last(paths: Paths, config: VolumeConfig, status: VolumeStatus) -> VolumeStatus:
     """The status, with the last scrub, and a word where that is longer ago than it should be."""
     found = last_scrub(paths.volume_dir(config.name))
+    if status.state in _GOOD_STATES and found is not None and (left := found.mismatches - found.repaired) > 0:
+        # Somebody who reads "clean" unplugs a disk.
+        action = f"twinfs scrub {config.name} --repair: the last one left {left} mismatched"
+        return replace(status, last_scrub=found, state=VolumeState.DEGRADED, action=status.action or action)
     return replace(status, last_scrub=found, action=status.action or _complaint(config, found, time.time()))
 
 

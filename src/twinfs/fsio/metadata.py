@@ -15,6 +15,8 @@ from functools import partial
 
 _XATTR_ABSENT = (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.EACCES)
 _PRIVILEGED = ("trusted.", "security.")
+_ACLS_OF_XFS = ("trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT")
+"""XFS lists its ACLs a second time, to root, in a form of its own; who removes that removes the ACL."""
 
 
 class SourceError(OSError):
@@ -42,14 +44,20 @@ def child_path(dir_fd: int, name: bytes) -> bytes:
     return b"/proc/self/fd/%d/%s" % (dir_fd, name)
 
 
-def read_xattrs(path: bytes, *, follow: bool = False) -> dict[str, bytes]:
-    """All extended attributes, ACLs among them; empty where the file system has none."""
+def list_xattrs(path: bytes, *, follow: bool = False) -> list[str]:
+    """Names of extended attributes, each ACL once; empty where the file system has none."""
     try:
         names = os.listxattr(path, follow_symlinks=follow)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
-            return {}
+            return []
         raise
+    return [name for name in names if name not in _ACLS_OF_XFS]
+
+
+def read_xattrs(path: bytes, *, follow: bool = False) -> dict[str, bytes]:
+    """All extended attributes, ACLs among them; empty where the file system has none."""
+    names = list_xattrs(path, follow=follow)
     found: dict[str, bytes] = {}
     for name in names:
         try:

@@ -7,7 +7,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from twinfs.fsio.metadata import child_path, fd_path
+from twinfs.fsio.metadata import child_path, fd_path, list_xattrs
 from twinfs.mirror.content import Content
 from twinfs.mirror.core import Core
 from twinfs.mirror.nodes import Node
@@ -105,7 +105,7 @@ class Attributes:
     def list_xattrs(self, node: Node, *, is_privileged: bool) -> list[bytes]:
         """Names; those of `trusted.` are for the privileged only, see xattr(7)."""
         path, follow = self._target(node)
-        names = [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=follow)]
+        names = [os.fsencode(name) for name in list_xattrs(path, follow=follow)]
         return names if is_privileged else [name for name in names if not name.startswith(b"trusted.")]
 
     async def set_xattr(self, node: Node, name: bytes, value: bytes, groups: frozenset[int] | None) -> None:

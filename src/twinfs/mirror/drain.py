@@ -52,13 +52,18 @@ class Drainer:
         self.rebuilt = Rebuilt()
         self.sample = self.rebuilt.sample
         self._troubles: list[Trouble] = []
-        self._told: frozenset[tuple[bool, str]] = frozenset()
+        self._told: dict[tuple[bool, str], str] = {}
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
 
     @property
     def has_troubles(self) -> bool:
         """The last drain left objects behind that the leg refused: trying again at once is no use."""
         return bool(self._troubles)
+
+    @property
+    def trouble(self) -> str | None:
+        """What the last drain left behind, and why."""
+        return next(iter(self._told.values()), None)
 
     async def drain(self, on_progress: OnProgress | None = None) -> None:
         """Bring the secondary to the primary's present state. OSError when the secondary fails."""
@@ -204,15 +209,19 @@ class Drainer:
             alike.setdefault((isinstance(error, SourceUnreadableError | SourceError), reason), []).append(
                 (path, error)
             )
+        told: dict[tuple[bool, str], str] = {}
         for (is_primary, reason), troubles in alike.items():
-            if (is_primary, reason) not in self._told:
+            if (is_primary, reason) in self._told:
+                told[is_primary, reason] = self._told[is_primary, reason]
+            else:
                 leg = "primary cannot read" if is_primary else "secondary cannot take"
                 path, error = troubles[0]
                 more = f" (and {len(troubles) - 1} others)" if len(troubles) > 1 else ""
                 room = await self._missing_room(error)
                 message = f"the {leg} {os.fsdecode(path)}{more}: {reason}{room}; it is tried again"
                 self.on_event("not_mirrored", message)
-        self._told = frozenset(alike)
+                told[is_primary, reason] = message
+        self._told = told
 
     async def _missing_room(self, error: BaseException) -> str:
         """How much more a full secondary needs for what is pending now; nothing where that is not known."""

@@ -37,17 +37,21 @@ def leg_status(leg: Leg, state: LegState) -> LegStatus:
     )
 
 
-def status_of_legs(config: VolumeConfig, core: Core, pair: Pair) -> tuple[VolumeState, LegState, str | None]:
-    """(the volume's state, the secondary's, what to do about it)."""
+def status_of_legs(
+    config: VolumeConfig, core: Core, pair: Pair, trouble: str | None
+) -> tuple[VolumeState, LegState, str | None]:
+    """(the volume's state, the secondary's, what to do about it). `trouble` is what the last drain met."""
     secondary = pair.secondary
     if not core.is_secondary_up:
         return VolumeState.DEGRADED, secondary.state, _action(config, secondary)
     if core.compares:
-        return VolumeState.RESYNCING, LegState.STALE, None
+        return VolumeState.RESYNCING, LegState.STALE, trouble
     is_settled = core.is_settled() and core.is_durable
     is_following = core.mode is Mode.SYNC and not core.is_behind
     leg_state = LegState.IN_SYNC if is_settled or is_following else LegState.STALE
-    return VolumeState.CLEAN if is_settled else VolumeState.DIRTY, leg_state, None
+    if is_settled:
+        return VolumeState.CLEAN, leg_state, None
+    return VolumeState.DIRTY, leg_state, trouble
 
 
 def _action(config: VolumeConfig, secondary: Secondary) -> str:

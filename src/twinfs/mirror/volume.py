@@ -200,7 +200,8 @@ class Volume:
         await self.pair.secondary.look_at_space(self.core)
 
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus:
-        state, secondary, action = status_of_legs(self.pair.config, self.core, self.pair)
+        trouble = self._drainer.trouble
+        state, secondary, action = status_of_legs(self.pair.config, self.core, self.pair, trouble)
         return VolumeStatus(
             volume=self.config.name,
             pid=pid,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from twinfs.fsio.beneath import located
-from twinfs.fsio.metadata import child_path, read_xattrs
+from twinfs.fsio.metadata import child_path, list_xattrs, read_xattrs
 
 _PRIVILEGED = ("trusted.", "security.")
 _IS_ROOT = os.geteuid() == 0
@@ -86,13 +86,8 @@ def view_at(dir_fd: int, name: bytes, status: os.stat_result) -> View:
 
 def xattrs_digest(path: bytes) -> bytes:
     """16 bytes that stand for all extended attributes; empty where there are none."""
-    try:
-        if not os.listxattr(path, follow_symlinks=False):
-            return b""
-    except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
-            return b""
-        raise
+    if not list_xattrs(path):
+        return b""
     hasher = blake3()
     is_any = False
     for name, value in sorted(read_xattrs(path).items()):
