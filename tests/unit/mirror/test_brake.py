@@ -13,7 +13,7 @@ import trio.testing
 from twinfs.errors import DeletionsHeldError, LegError
 from twinfs.mirror.brake import FEW, count_files
 from twinfs.mirror.volume import Volume
-from twinfs.model import LegState, Mode, VolumeState
+from twinfs.model import LegState, Mode, Role, VolumeState
 from unit.mirror.kit import Ground, User, abandon, new_ground, running
 
 
@@ -294,3 +294,27 @@ def test_counting_goes_no_further_than_it_must(tmp_path: Path) -> None:
         assert count_files(fd, b"", 1) == 1
     finally:
         os.close(fd)
+
+
+async def test_a_role_that_passes_on_leaves_behind_what_was_held_and_lists_it(tmp_path: Path) -> None:
+    ground = ground_with(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        names = await fill(user, 10)
+    hidden = tmp_path / "hidden"
+    ground.secondary.rename(hidden)
+    ground.secondary.mkdir()
+    volume = Volume.open(ground.config, ground.state, degraded=True)
+    user = User(volume)
+    await unlink(user, names)
+    ground.secondary.rmdir()
+    hidden.rename(ground.secondary)
+    with pytest.raises(DeletionsHeldError):
+        await volume.sync()
+    await volume.roles._fail_over()
+    status = volume.status(pid=None, mountpoint=None)
+    assert set(names) <= set(status.unreached)
+    assert [leg.path for leg in status.legs if leg.role is Role.PRIMARY] == [str(ground.secondary)]
+    assert names_on(ground.secondary) == names
+    user.forget_all()
+    assert await User(volume).read(names[0]) == names[0].encode()
+    await volume.close(is_draining=False)
