@@ -54,13 +54,7 @@ def _tell_of_refusal(paths: Paths, config: VolumeConfig, reason: str) -> None:
         herald.close()
 
 
-def drain(
-    paths: Paths,
-    settings: VolumeConfig,
-    on_progress: Callable[[Progress], None],
-    *,
-    allow_deletes: bool = False,
-) -> None:
+def drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
     """Drain an unmounted volume here and now. Raises TwinfsError, KeyboardInterrupt.
 
     Interrupted, it stops between two files; what is done stays done, and the next sync or mount
@@ -70,7 +64,7 @@ def drain(
 
     with VolumeLock(paths, settings.name):
         try:
-            trio.run(_drain, paths, settings, on_progress, allow_deletes)
+            trio.run(_drain, paths, settings, on_progress)
         except ExceptionGroup as group:
             raise first_cause(group) from None
 
@@ -122,13 +116,11 @@ async def _recover(
     return result[0]
 
 
-async def _drain(
-    paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None], allow_deletes: bool
-) -> None:
+async def _drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
     from twinfs.daemon import scrubbing
 
     volume, _ = scrubbing.open_volume(paths, settings)
-    await _run(paths, volume, partial(volume.sync, on_progress, allow_deletes=allow_deletes), on_progress)
+    await _run(paths, volume, partial(volume.sync, on_progress), on_progress)
 
 
 @asynccontextmanager
