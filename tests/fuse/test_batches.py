@@ -228,3 +228,28 @@ def test_batches_go_on_while_writers_do(new_volume) -> None:
         if number % 13 == 0:
             (volume.mount / f"link{number}").symlink_to("x")
     volume.assert_legs_equal()
+
+
+def test_a_comparison_joins_and_parts_names_of_links_and_fifos(new_volume):
+    volume = new_volume("batched").init().mount_it()
+    for kind in ("joined", "parted"):
+        (volume.mount / kind).mkdir()
+        (volume.mount / kind / "link").symlink_to("target")
+        os.mkfifo(volume.mount / kind / "fifo")
+    for name in ("link", "fifo"):
+        os.link(volume.mount / "joined" / name, volume.mount / f"joined/{name}2", follow_symlinks=False)
+    (volume.mount / "parted/link2").symlink_to("target")
+    os.mkfifo(volume.mount / "parted/fifo2")
+    volume.umount()
+    beneath = volume.secondary
+    for name in ("link", "fifo"):
+        (beneath / f"joined/{name}2").unlink()
+        (beneath / f"parted/{name}2").unlink()
+        os.link(beneath / "parted" / name, beneath / f"parted/{name}2", follow_symlinks=False)
+    (beneath / "joined/link2").symlink_to("target")
+    os.mkfifo(beneath / "joined/fifo2")
+    volume.twinfs("rebuild", volume.name)
+    volume.assert_rsync_finds_nothing()
+    assert (beneath / "joined/link2").lstat().st_nlink == 2
+    assert (beneath / "parted/link2").lstat().st_nlink == 1
+    assert (beneath / "parted/fifo2").lstat().st_nlink == 1

@@ -184,7 +184,7 @@ class Comparer:
             # Its other names keep the content, which writing in place would change for them, too.
             self._unlink(path)
             present = None
-        if stat.S_ISREG(wanted.st_mode) and self._link_to_first(path, wanted, present):
+        if not stat.S_ISDIR(wanted.st_mode) and self._link_to_first(path, wanted, present):
             return
         if present is None:
             self._make(path, wanted)
@@ -251,8 +251,11 @@ class Comparer:
                 raise  # asked for again at once it would be refused again, without an end
 
     def _is_other_content(self, wanted: os.stat_result, present: os.stat_result) -> bool:
-        """Seen to be another file, not only distrusted: that one is read first, and written in place."""
-        return stat.S_ISREG(wanted.st_mode) and self._differs(wanted, present, Trust())
+        """Seen to be another file, not only distrusted: that one is read first, and written in place. Links
+        and nodes of several names, too, have to part."""
+        if stat.S_ISREG(wanted.st_mode):
+            return self._differs(wanted, present, Trust())
+        return not stat.S_ISDIR(wanted.st_mode) and wanted.st_nlink == 1
 
     def _differs(self, wanted: os.stat_result, present: os.stat_result | None, trust: Trust) -> bool:
         if present is None or wanted.st_size != present.st_size or wanted.st_mtime_ns != present.st_mtime_ns:
