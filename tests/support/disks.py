@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -115,10 +116,19 @@ class Disk:
         """Take all room but so much; returns the ballast, to be unlinked. It lies in the leg's own folder,
         where neither the volume nor the comparisons look, or where it is said."""
         ballast = ballast or self.path / ".twinfs/quarantine/ballast"
-        space = os.statvfs(self.path)
-        size = space.f_bavail * space.f_frsize - leave_bytes
         with open(ballast, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, size))
+            for tries_left in reversed(range(20)):
+                space = os.statvfs(self.path)
+                size = space.f_bavail * space.f_frsize - leave_bytes
+                try:
+                    os.posix_fallocate(file.fileno(), 0, max(1, size))
+                except OSError as error:
+                    # Somebody who writes meanwhile was quicker.
+                    if error.errno != errno.ENOSPC or not tries_left:
+                        raise
+                    file.truncate(0)
+                else:
+                    break
         return ballast
 
 
