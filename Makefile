@@ -34,7 +34,7 @@ demo: setup-run
 	@$(BIN)/python tools/demo.py
 
 test: setup-test lint
-	$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python tools/run_tests.py -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: setup-test
 	$(BIN)/ruff check .
