@@ -65,6 +65,10 @@ class SplitBrainError(LegError):
     """Each leg was changed without the other."""
 
 
+class DeletionsHeldError(LegError):
+    """A batch would delete more of the secondary than `max_delete` or `max_delete_files` let it."""
+
+
 class StateError(TwinfsError):
     """The state directory (intent log) cannot be used."""
 

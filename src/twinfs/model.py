@@ -265,6 +265,8 @@ class VolumeConfig:
     scrub_max_age_seconds: float | None = None
     leg_timeout_seconds: float = 20.0
     log_limit: int = 1_000_000
+    max_delete_percent: float | None = None
+    max_delete_files: int | None = None
     on_event: tuple[str, ...] = ()
     mail_to: tuple[str, ...] = ()
     metrics_file: str | None = None

@@ -55,7 +55,7 @@ class Soak:
         print(f"{time.monotonic() - self.begun:7.1f} s  {text}", flush=True)
 
     def run(self, seconds: float) -> None:
-        self.volume.init().configure('leg_timeout = "2s"')
+        self.volume.init().configure('leg_timeout = "2s"', 'max_delete = "100%"')
         self.volume.mount_it()
         number = 0
         while time.monotonic() - self.begun < seconds:

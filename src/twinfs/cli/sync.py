@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
 from twinfs.cli.parameters import InjectedPaths, VolumeName
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import result, say
@@ -12,26 +16,34 @@ from twinfs.daemon.protocol import SyncRequest
 from twinfs.errors import NotMountedError
 from twinfs.model import VolumeConfig
 
+AllowDeletes: TypeAlias = Annotated[
+    bool, Parameter(name="--allow-deletes", negative="", help="Delete on the secondary whatever is pending.")
+]
 
-def sync(name: VolumeName, /, *, paths: InjectedPaths) -> int:
+
+def sync(name: VolumeName, /, *, allow_deletes: AllowDeletes = False, paths: InjectedPaths) -> int:
     """Bring the secondary up to date now, and wait for it.
 
     When it ends well, both legs hold everything that was written before,
     durably. Works on a volume that is not mounted as well.
 
+    Where that would delete more of the secondary than max_delete and
+    max_delete_files let it, nothing is done until it is allowed.
+
     For example:
 
         twinfs sync photos
+        twinfs sync photos --allow-deletes
     """
     volume = config.load(paths, name)
     try:
         client = ControlClient(paths, name)
     except NotMountedError:
-        drain_here(paths, volume)
+        drain_here(paths, volume, allow_deletes=allow_deletes)
         return 0
     with client, ProgressDisplay() as display:
         try:
-            for progress in client.stream(SyncRequest()):
+            for progress in client.stream(SyncRequest(allow_deletes)):
                 display(progress)
         except KeyboardInterrupt:
             say("the daemon goes on with it; look with: twinfs status " + name)
@@ -40,13 +52,13 @@ def sync(name: VolumeName, /, *, paths: InjectedPaths) -> int:
     return 0
 
 
-def drain_here(paths: Paths, volume: VolumeConfig) -> None:
+def drain_here(paths: Paths, volume: VolumeConfig, *, allow_deletes: bool = False) -> None:
     """Drain a volume that is not mounted, in this process, with progress. Raises KeyboardInterrupt."""
     from twinfs.daemon import process
 
     with ProgressDisplay() as display:
         try:
-            process.drain(paths, volume, display)
+            process.drain(paths, volume, display, allow_deletes=allow_deletes)
         except KeyboardInterrupt:
             say(
                 f"interrupted; what was copied stays. Go on with: twinfs sync {volume.name}"

@@ -12,7 +12,14 @@ from typing import Annotated, Final
 import msgspec
 
 from twinfs.daemon import telling, toml_text
-from twinfs.daemon.durations import format_age, format_interval, parse_age, parse_interval, parse_time_of_day
+from twinfs.daemon.durations import (
+    format_age,
+    format_interval,
+    parse_age,
+    parse_interval,
+    parse_percent,
+    parse_time_of_day,
+)
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.scrub_at import parse_scrub_at
 from twinfs.daemon.timing import Timing
@@ -43,6 +50,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     scrub_max_age: str | None = None
     leg_timeout: str | int | float = "20s"
     log_limit: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    max_delete: str | None = None
+    max_delete_files: Annotated[int, msgspec.Meta(ge=0)] | None = None
     on_event: str | tuple[str, ...] = ()
     mail_to: str | tuple[str, ...] = ()
     metrics_file: str | None = None
@@ -193,6 +202,8 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         scrub_max_age_seconds=None if read.scrub_max_age is None else parse_age(read.scrub_max_age),
         leg_timeout_seconds=parse_interval(read.leg_timeout, "leg_timeout"),
         log_limit=read.log_limit,
+        max_delete_percent=None if read.max_delete is None else parse_percent(read.max_delete),
+        max_delete_files=read.max_delete_files,
         on_event=telling.parse_command(read.on_event),
         mail_to=telling.parse_addresses(read.mail_to),
         metrics_file=read.metrics_file,

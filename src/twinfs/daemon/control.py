@@ -42,7 +42,7 @@ class Service(Protocol):
 
     def status(self) -> VolumeStatus: ...
 
-    async def sync(self, on_progress: Callable[[Progress], None]) -> None: ...
+    async def sync(self, on_progress: Callable[[Progress], None], *, allow_deletes: bool = False) -> None: ...
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None: ...
 
@@ -153,7 +153,7 @@ class ControlServer:
     async def _work(self, request: SyncRequest | RecoverRequest, feed: ProgressFeed) -> None:
         async def work() -> DoneReply | RecoveredReply:
             if isinstance(request, SyncRequest):
-                await self._service.sync(feed.publish)
+                await self._service.sync(feed.publish, allow_deletes=request.allow_deletes)
                 return DoneReply()
             found = await self._service.recover(request.order, request.is_dry_run, feed.publish)
             return RecoveredReply(found) if isinstance(found, str) else RecoveredReply(survey=found)

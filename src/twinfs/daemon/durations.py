@@ -1,4 +1,4 @@
-"""How a settings file and the command line write an interval or a time of day."""
+"""How a settings file and the command line write an interval, a time of day, or a share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from twinfs.errors import UsageError
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SECONDS_PER_AGE = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _AGE = re.compile(r"(\d+)(h|d|w)")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
@@ -51,6 +52,14 @@ def format_interval(seconds: float) -> str:
         if seconds >= _SECONDS_PER_UNIT[unit] and seconds % _SECONDS_PER_UNIT[unit] == 0:
             return f"{int(seconds // _SECONDS_PER_UNIT[unit])}{unit}"
     return f"{seconds:.10g}s"
+
+
+def parse_percent(value: str) -> float:
+    """Percent from "50%" or "0.5%", above 0 and up to 100. Raises UsageError."""
+    match = _PERCENT.fullmatch(value.strip())
+    if match is None or not 0 < float(match[1]) <= 100:
+        raise UsageError(f"{value!r} is not a share such as 50%")
+    return float(match[1])
 
 
 def parse_time_of_day(value: str) -> str:

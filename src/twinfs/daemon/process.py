@@ -54,7 +54,13 @@ def _tell_of_refusal(paths: Paths, config: VolumeConfig, reason: str) -> None:
         herald.close()
 
 
-def drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
+def drain(
+    paths: Paths,
+    settings: VolumeConfig,
+    on_progress: Callable[[Progress], None],
+    *,
+    allow_deletes: bool = False,
+) -> None:
     """Drain an unmounted volume here and now. Raises TwinfsError, KeyboardInterrupt.
 
     Interrupted, it stops between two files; what is done stays done, and the next sync or mount
@@ -64,7 +70,7 @@ def drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress]
 
     with VolumeLock(paths, settings.name):
         try:
-            trio.run(_drain, paths, settings, on_progress)
+            trio.run(_drain, paths, settings, on_progress, allow_deletes)
         except ExceptionGroup as group:
             raise first_cause(group) from None
 
@@ -116,11 +122,13 @@ async def _recover(
     return result[0]
 
 
-async def _drain(paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None]) -> None:
+async def _drain(
+    paths: Paths, settings: VolumeConfig, on_progress: Callable[[Progress], None], allow_deletes: bool
+) -> None:
     from twinfs.daemon import scrubbing
 
     volume, _ = scrubbing.open_volume(paths, settings)
-    await _run(paths, volume, partial(volume.sync, on_progress), on_progress)
+    await _run(paths, volume, partial(volume.sync, on_progress, allow_deletes=allow_deletes), on_progress)
 
 
 @asynccontextmanager

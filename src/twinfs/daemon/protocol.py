@@ -38,7 +38,10 @@ class StatusRequest(msgspec.Struct, tag="status", tag_field="type", frozen=True)
 
 
 class SyncRequest(msgspec.Struct, tag="sync", tag_field="type", frozen=True):
-    """Drain the log now; progress, then `done` when the secondary holds everything durably."""
+    """Drain the log now; progress, then `done` when the secondary holds everything durably.
+    `allow_deletes`: also where the brake holds."""
+
+    allow_deletes: bool = False
 
 
 class SetModeRequest(msgspec.Struct, tag="set_mode", tag_field="type", frozen=True):

@@ -55,7 +55,9 @@ class Volume(Protocol):
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None: ...
 
-    async def sync(self, on_progress: Callable[[Progress], None] | None = None) -> None: ...
+    async def sync(
+        self, on_progress: Callable[[Progress], None] | None = None, *, allow_deletes: bool = False
+    ) -> None: ...
 
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus: ...
 
@@ -171,8 +173,8 @@ class Supervisor(Generic[V]):
         status = self._volume.status(pid=os.getpid(), mountpoint=mountpoint)
         return status if self._scrubs is None else self._scrubs.with_last(status)
 
-    async def sync(self, on_progress: Callable[[Progress], None]) -> None:
-        await self._volume.sync(on_progress)
+    async def sync(self, on_progress: Callable[[Progress], None], *, allow_deletes: bool = False) -> None:
+        await self._volume.sync(on_progress, allow_deletes=allow_deletes)
 
     async def scrub(
         self,

@@ -19,6 +19,7 @@ from twinfs.journal.records import (
     Compare,
 )
 from twinfs.mirror.attachment import Attachment
+from twinfs.mirror.brake import HeldError
 from twinfs.mirror.marks import Marks
 from twinfs.mirror.openfile import OpenFile
 
@@ -81,7 +82,7 @@ class Attaching(Marks):
     def secondary_failed(self, error: OSError) -> None:
         """Go on without it. Nothing is lost: what it did not do stays in the log, what it may not have
         kept is put there again, and everybody who waits for it is answered."""
-        if not self.is_secondary_up or isinstance(error, LogError):
+        if not self.is_secondary_up or isinstance(error, LogError | HeldError):
             return
         self.is_secondary_up = False
         self._give_up_attachment()

@@ -67,7 +67,7 @@ class Core(Attaching):
         # The primary has changed: the caller's answer is yes, whatever becomes of this record. The next
         # start looks at the primary to decide about an announcement without an end.
         self.log.owe(number, Commit(ident))
-        self.pending.append(Change(number, names, ident, time.time()))
+        self.pending.append(Change(number, names, ident, time.time(), self.is_mirroring_now))
         self.names_number = number
         return number
 
@@ -82,10 +82,14 @@ class Core(Attaching):
         await self.wait_for_comparison()
 
     def catch_up(self, number: int) -> None:
-        """In the lane: apply every pending change of names up to `number`, in order."""
+        """In the lane: apply every pending change of names up to `number`, in order. HeldError before the
+        first of them when all that are pending would delete too much."""
         attachment = self.attachment
+        pending = list(self.pending)
+        applier = attachment.applier
+        self.brake.check(applier.root_fd, pending, keeps_excluded=applier.keeps_excluded)
         batch = []
-        for change in list(self.pending):
+        for change in pending:
             if change.number > number:
                 break
             batch.append(change)

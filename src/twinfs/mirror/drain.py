@@ -17,6 +17,7 @@ import trio
 from twinfs.fsio.metadata import SourceError
 from twinfs.fsio.syscalls import syncfs
 from twinfs.journal.records import Cleared, Touched, parent_of
+from twinfs.mirror.brake import HeldError
 from twinfs.mirror.chunk import CHUNK_BYTES, CHUNK_OBJECTS, ChunkCopier
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
@@ -66,13 +67,24 @@ class Drainer:
         return next(iter(self._told.values()), None)
 
     async def drain(self, on_progress: OnProgress | None = None) -> None:
-        """Bring the secondary to the primary's present state. OSError when the secondary fails."""
+        """Bring the secondary to the primary's present state. OSError when the secondary fails, HeldError
+        when that would delete too much."""
         async with self.lock:
             try:
                 await self._drain(Meter(on_progress))
+            except HeldError:
+                self._tell_held()
+                raise
             except OSError as error:
                 self._core.secondary_failed(error)
                 raise
+
+    def _tell_held(self) -> None:
+        """Once, however often it is tried."""
+        brake = self._core.brake
+        if not brake.is_told:
+            brake.is_told = True
+            self.on_event("deletions_held", brake.reason)
 
     async def _drain(self, meter: Meter) -> None:
         core = self._core

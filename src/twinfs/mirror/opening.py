@@ -17,6 +17,7 @@ from twinfs.journal.log import IntentLog, LogFile
 from twinfs.journal.records import Compare
 from twinfs.journal.replay import recover
 from twinfs.mirror import recovery, unreached
+from twinfs.mirror.brake import Brake
 from twinfs.mirror.core import Core
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import LabelChange
@@ -55,6 +56,7 @@ def open_parts(config: VolumeConfig, state_dir: Path, *, is_degraded: bool, is_f
             log = IntentLog(directory, config.volume_id, excludes, session)
             log.follows = legs.primary.label.session
             core = Core(legs.primary.fd, fd, log, Excludes(config.exclude), config.mode)
+            core.brake = Brake(config.name, config.max_delete_percent, config.max_delete_files)
             if legs.is_taking_over:
                 notes = _take_over(config, directory, legs, core, left, is_forced=is_forced)
             else:

@@ -11,12 +11,14 @@ from twinfs.journal.records import Create, Exclude, Link, NameChange, Remove, Re
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of names that the primary has done. `since` is seconds since the epoch."""
+    """A change of names that the primary has done. `since` is seconds since the epoch. `is_waited_for`: its
+    caller, in sync mode, was not to be answered before the secondary had it."""
 
     number: int
     names: NameChange
     ino: int
     since: float
+    is_waited_for: bool = False
 
 
 def without_passing(changes: Sequence[Change]) -> list[Change]:

@@ -44,6 +44,8 @@ def status_of_legs(
     secondary = pair.secondary
     if not core.is_secondary_up:
         return VolumeState.DEGRADED, secondary.state, _action(config, secondary)
+    if core.is_held:
+        return VolumeState.DIRTY, LegState.STALE, core.brake.reason
     if core.compares:
         return VolumeState.RESYNCING, LegState.STALE, trouble
     is_settled = core.is_settled() and core.is_durable

@@ -24,6 +24,7 @@ from twinfs.errors import LegError
 from twinfs.journal.log import LogError
 from twinfs.journal.records import Compare
 from twinfs.mirror import unreached
+from twinfs.mirror.brake import HeldError
 from twinfs.mirror.content import Content
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
@@ -115,7 +116,9 @@ class Roles:
                 return
             if core.mode is Mode.SYNC:
                 # What is on its way was not answered yet; it needs nothing more of the primary.
-                await core.lane.run(partial(core.catch_up, core.names_number))
+                # What the brake holds is not done here any more: it is listed below.
+                with contextlib.suppress(HeldError):
+                    await core.lane.run(partial(core.catch_up, core.names_number))
             lost = unreached.paths_of(core)
             if lost:
                 unreached.save(self._directory, lost)

@@ -17,6 +17,7 @@ from twinfs.journal.records import (
 )
 from twinfs.mirror.applier import Applier
 from twinfs.mirror.attachment import Attachment
+from twinfs.mirror.brake import Brake
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.lane import Lane
 from twinfs.mirror.nodes import Node, NodeTable
@@ -71,6 +72,7 @@ class State:
         self.sleeps = False
         self.second_space: os.statvfs_result | None = None
         """The secondary's, when it was looked at last."""
+        self.brake = Brake()
         self.wake: Callable[[], None] = lambda: None
         self.is_counting = True
         """False while the secondary is away and everything will be compared: then no change is noted."""
@@ -91,7 +93,12 @@ class State:
     @property
     def is_mirroring_now(self) -> bool:
         """Whether a caller waits for the secondary."""
-        return self.mode is Mode.SYNC and self.is_secondary_up
+        return self.mode is Mode.SYNC and self.is_secondary_up and not self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the brake holds: what is pending waits for somebody to allow its deletions."""
+        return self.brake.holds(self.pending)
 
     @property
     def is_secondary_asleep(self) -> bool:

@@ -63,7 +63,7 @@ class Upkeep:
     def _pause_seconds(self) -> float:
         core = self._core
         has_troubles = self._drainer.has_troubles or self._is_distrusting
-        if not core.is_secondary_up or has_troubles or core.log.is_failing:
+        if not core.is_secondary_up or has_troubles or core.log.is_failing or core.is_held:
             return RETRY_SECONDS
         if core.compares:
             return 0

@@ -10,10 +10,11 @@ from typing import Final
 
 import trio
 
-from twinfs.errors import LegError, StateError
+from twinfs.errors import DeletionsHeldError, LegError, StateError
 from twinfs.journal.log import LogError
 from twinfs.mirror import offline, rescue, unreached
 from twinfs.mirror.attributes import Attributes
+from twinfs.mirror.brake import HeldError
 from twinfs.mirror.content import Content
 from twinfs.mirror.drain import Drainer
 from twinfs.mirror.names import Names
@@ -110,11 +111,23 @@ class Volume:
 
     # Commands
 
-    async def sync(self, on_progress: OnProgress | None = None) -> None:
+    async def sync(self, on_progress: OnProgress | None = None, *, allow_deletes: bool = False) -> None:
         """Everything done until now is on both legs, durably, when this returns.
 
-        LegError when the secondary fails; what it lacks stays in the log.
+        LegError when the secondary fails; what it lacks stays in the log. DeletionsHeldError when too much
+        would be deleted there, unless `allow_deletes`: that is for what is pending now, in this run only.
         """
+        if not allow_deletes:
+            await self._sync(on_progress)
+            return
+        brake = self.core.brake
+        brake.allow(self.core.log.last_number)
+        try:
+            await self._sync(on_progress)
+        finally:
+            brake.disallow()
+
+    async def _sync(self, on_progress: OnProgress | None) -> None:
         core, secondary = self.core, self.pair.secondary
         if not core.is_secondary_up and not await self.upkeep.look_for_secondary():
             if secondary.problem:
@@ -132,6 +145,8 @@ class Volume:
                     await self.upkeep.caught_up()
                     if not core.compares:
                         return
+            except HeldError as error:
+                raise DeletionsHeldError(f"volume {self.config.name}: {error.strerror}") from error
             except LogError as error:
                 raise StateError(f"{error.filename}: the intent log: {error.strerror}") from error
             except OSError as error:

@@ -15,6 +15,7 @@ _GOOD_NEWS: Final = frozenset(("secondary_back", "attention_over", "log_works", 
 
 _BAD_NEWS: Final = frozenset(
     (
+        "deletions_held",
         "error",
         "log_failed",
         "mismatches_left",

@@ -59,8 +59,10 @@ class FakeVolume:
         task_status.started()
         await trio.sleep_forever()
 
-    async def sync(self, on_progress: Callable[[Progress], None] | None = None) -> None:
-        self.calls.append("sync")
+    async def sync(
+        self, on_progress: Callable[[Progress], None] | None = None, *, allow_deletes: bool = False
+    ) -> None:
+        self.calls.append("sync, deletes allowed" if allow_deletes else "sync")
         await self._drain(on_progress)
         self.synced.set()
         if self.sync_error is not None:

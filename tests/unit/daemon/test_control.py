@@ -32,8 +32,8 @@ class Service:
     async def refresh(self):
         await self.volume.refresh()
 
-    async def sync(self, on_progress):
-        await self.volume.sync(on_progress)
+    async def sync(self, on_progress, *, allow_deletes=False):
+        await self.volume.sync(on_progress, allow_deletes=allow_deletes)
 
     async def set_mode(self, mode, interval_seconds, at):
         await self.volume.set_mode(mode, interval_seconds, at)

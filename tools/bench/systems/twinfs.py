@@ -47,6 +47,10 @@ class TwinfsSync(Mounted):
             run("cp", "-a", f"{primary}/.", secondary)
         options = (*self.mode_options, *(["--adopt"] if adopt else []))
         self._twinfs("init", primary, secondary, "--name", _VOLUME, *options)
+        [settings] = (self.place.state / "config").rglob(f"{_VOLUME}.toml")
+        # A phase that unlinks all that it made is meant.
+        with settings.open("a") as file:
+            file.write('max_delete = "100%"\n')
 
     def _twinfs(self, *words: str | Path) -> None:
         run(_TWINFS, *words, env=self._env)
