@@ -42,6 +42,9 @@ def status_of_legs(
 ) -> tuple[VolumeState, LegState, str | None]:
     """(the volume's state, the secondary's, what to do about it). `trouble` is what the last drain met."""
     secondary = pair.secondary
+    if pair.primary_problem:
+        state = LegState.STALE if core.is_secondary_up else secondary.state
+        return VolumeState.FAILED, state, _last_resort(config, pair, is_secondary_up=core.is_secondary_up)
     if not core.is_secondary_up:
         return VolumeState.DEGRADED, secondary.state, _action(config, secondary)
     if core.compares:
@@ -60,3 +63,18 @@ def _action(config: VolumeConfig, secondary: Secondary) -> str:
     if secondary.problem:
         return secondary.problem
     return f"check the disk at {secondary.path}; it is looked for again every few seconds"
+
+
+def _last_resort(config: VolumeConfig, pair: Pair, *, is_secondary_up: bool) -> str:
+    """Nothing can take the place of a primary that is dead."""
+    primary, secondary = pair.primary.path, pair.secondary
+    if is_secondary_up:
+        said = f"the primary's disk fails ({pair.primary_problem}) and the secondary lacks some of it"
+    else:
+        said = (
+            f"both disks are out: {primary} ({pair.primary_problem}) and {secondary.path} ({secondary.state})"
+        )
+    return (
+        f"{said}: what is written now fails. Look after cables and power, then:"
+        f" twinfs umount {config.name}; twinfs mount {config.name}"
+    )

@@ -56,18 +56,21 @@ class Secondary:
     def fd(self) -> int:
         return -1 if self.leg is None else self.leg.fd
 
-    def parted(self, primary: Leg) -> None:
-        """The primary goes on alone: its label says so, durably, before it matters."""
+    def parted(self, primary: Leg) -> OSError | None:
+        """The primary goes on alone: its label says so, durably, before it matters. Why it refuses, if so:
+        the intent log still knows what is pending."""
         if self.leg is not None:
             self.state = LegState.FAULTY
             self._session = self.leg.label.session
             # Its descriptor went with the attachment.
             self.leg = None
         if not primary.label.is_alone:
-            # Should the primary refuse even that, the intent log still knows what is pending.
-            with contextlib.suppress(OSError):
-                change = LabelChange(events=primary.label.events + 1, is_alone=True)
+            change = LabelChange(events=primary.label.events + 1, is_alone=True)
+            try:
                 primary.write_label(is_in_use=True, change=change)
+            except OSError as error:
+                return error
+        return None
 
     async def check(self, core: Core) -> None:
         """OSError when the disk is no longer what it was: unmounted under us, or without its label.
@@ -185,9 +188,11 @@ class Secondary:
                     return False  # another time: until then it only looks as if it lacked something
                 raise
         if primary.label.is_alone:
-            await trio.to_thread.run_sync(
-                lambda: primary.write_label(is_in_use=True, change=LabelChange(is_alone=False))
-            )
+            together = partial(primary.write_label, is_in_use=True, change=LabelChange(is_alone=False))
+            try:
+                await trio.to_thread.run_sync(together)
+            except OSError:
+                return False  # the primary's trouble: until it takes that, they look as if they had parted
         return True
 
     async def detach(self, core: Core, primary: Leg) -> None:

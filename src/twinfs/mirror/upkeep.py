@@ -14,6 +14,7 @@ from twinfs.errors import TwinfsError
 from twinfs.mirror import recovery
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
+from twinfs.mirror.failures import PRIMARY_FAILURES
 from twinfs.mirror.hang import HangWatch
 from twinfs.mirror.mend import Mender
 from twinfs.mirror.pair import Pair
@@ -41,6 +42,8 @@ class Upkeep:
         self.at = pair.config.at
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
         self.on_caught_up: Callable[[], None] = lambda: None
+        self.on_primary_refused: Callable[[OSError], None] = lambda error: None
+        self.look_at_primary: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         core.wake = self.wake
         core.on_secondary_error = self._on_secondary_error
 
@@ -182,6 +185,7 @@ class Upkeep:
         while True:
             await trio.sleep(RETRY_SECONDS)
             try:
+                await self.look_at_primary()
                 await self._bound_log()
                 if self._core.is_secondary_up and not self._core.is_secondary_asleep:
                     await self._pair.secondary.check(self._core)
@@ -223,7 +227,9 @@ class Upkeep:
         return failure
 
     def _on_secondary_error(self, error: OSError) -> None:
-        self._pair.secondary.parted(self._pair.primary)
+        refusal = self._pair.secondary.parted(self._pair.primary)
         self.wake()
         message = f"the secondary failed: {error}; changes are kept in the intent log"
         self.on_event("secondary_failed", message)
+        if refusal is not None and refusal.errno in PRIMARY_FAILURES:
+            self.on_primary_refused(refusal)

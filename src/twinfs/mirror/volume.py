@@ -53,6 +53,8 @@ class Volume:
         for part in parts_that_tell:
             part.on_event = self.tell
         self.upkeep.on_caught_up = self._forget_unreached
+        self.upkeep.on_primary_refused = self.roles.primary_refused
+        self.upkeep.look_at_primary = self.roles.look_at_primary
         if pair.secondary.leg is None:
             core.secondary_missing()
             pair.secondary.parted(pair.primary)
@@ -200,7 +202,8 @@ class Volume:
         await self.pair.secondary.look_at_space(self.core)
 
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus:
-        trouble = self._drainer.trouble
+        trouble, is_failed = self._drainer.trouble, bool(self.pair.primary_problem)
+        primary = LegState.FAULTY if is_failed else LegState.IN_SYNC
         state, secondary, action = status_of_legs(self.pair.config, self.core, self.pair, trouble)
         return VolumeStatus(
             volume=self.config.name,
@@ -208,7 +211,7 @@ class Volume:
             state=state,
             mode=self.core.mode,
             mountpoint=mountpoint,
-            legs=(leg_status(self.pair.primary, LegState.IN_SYNC), self.pair.secondary.status(secondary)),
+            legs=(leg_status(self.pair.primary, primary), self.pair.secondary.status(secondary)),
             pending=self.pending(),
             last_scrub=None,
             action=action,
