@@ -153,9 +153,9 @@ def test_a_leg_gets_a_new_disk_while_the_volume_is_in_use(base: Path, mode: str,
         volume = scene.volume
         new = base / "new"
         new.mkdir()
-        assert "to copy" in do(volume, "replace", volume.name, role, new, "--dry-run")
+        assert "to copy" in do(volume, "replace", volume.name, role, new, "--force", "--dry-run")
         assert os.listdir(new) == []
-        said = do(volume, "replace", volume.name, role, new)
+        said = do(volume, "replace", volume.name, role, new, "--force")
         assert "both legs are equal" in said
         staying = scene.leg if role == "primary" else scene.first
         assert str(new) in volume.config_file.read_text()
@@ -172,7 +172,7 @@ def test_a_replacement_that_is_killed_goes_on_with_the_next_sync(base: Path) -> 
             (scene.mount / f"docs/big{number}").write_bytes(os.urandom(100_000))
         new = base / "new"
         new.mkdir()
-        replacing = volume.start_twinfs("replace", volume.name, "secondary", new)
+        replacing = volume.start_twinfs("replace", volume.name, "secondary", new, "--force")
         wait_until(lambda: list(new.glob("docs/big*")), 60, "nothing is copied")
         volume.kill()
         replacing.communicate()
@@ -188,6 +188,7 @@ def test_what_cannot_be_a_new_disk_is_refused(base: Path) -> None:
     with Scene(base, "sync", "dir") as scene:
         volume = scene.volume
         full, other = base / "full", base / "other"
+        assert "on one file system: when that fails" in volume.twinfs("doctor", check=False).stdout
         full.mkdir()
         (full / "precious").write_text("somebody's")
         other.mkdir()
@@ -198,6 +199,8 @@ def test_what_cannot_be_a_new_disk_is_refused(base: Path) -> None:
             ("secondary", base / "missing", "No such file"),
             ("third", other, "no leg of volume"),
             ("secondary", scene.mount / "docs", "inside the volume"),
+            ("secondary", other, "on one file system: both copies would go with it"),
+            ("primary", other, "on one file system: both copies would go with it"),
         ):
             said = volume.twinfs("replace", volume.name, leg, path, check=False)
             assert said.returncode in (1, 2)

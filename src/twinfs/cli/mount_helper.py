@@ -121,7 +121,7 @@ def _make(paths: Paths, primary: str, secondary: str | None) -> VolumeConfig:
             f" twinfs init {primary} {secondary} --name {name} --adopt"
         )
     settings = VolumeConfig(name=name, volume_id="", primary=primary, secondary=secondary)
-    volume = create_volume(paths, settings, adopt=False)
+    volume = create_volume(paths, settings, adopt=False, say=say)
     say(f"volume {name} is made; its settings are in {paths.config_file(name)}")
     return volume
 

@@ -83,7 +83,7 @@ async def _check_all(volume: Volume, order: Order) -> Role:
     role = _check(volume, order)
     if order.action is Action.REPLACE:
         # In a thread: a path may lead into this very volume, whose answers are this thread's to give.
-        await trio.to_thread.run_sync(_check_new_place, volume, order.path)
+        await trio.to_thread.run_sync(_check_new_place, volume, role, order)
     return role
 
 
@@ -173,13 +173,17 @@ async def _attach(volume: Volume, on_progress: OnProgress) -> str:
     return f"{secondary.path} is back and has what it had missed"
 
 
-def _check_new_place(volume: Volume, path: str) -> None:
+def _check_new_place(volume: Volume, role: Role, order: Order) -> None:
+    pair, path = volume.pair, order.path
     if not os.path.isabs(path):
         raise UsageError(f"{path!r} is not an absolute path")
     label.check_free(path, volume.config.volume_id)
     # A leg that is away, or under the volume's own mount, is still not a place for another.
-    for leg in (volume.pair.primary.path, volume.pair.secondary.path):
+    for leg in (pair.primary.path, pair.secondary.path):
         label.check_apart(leg, path)
+    staying = pair.primary if role is Role.SECONDARY else pair.secondary
+    if staying.fd >= 0 and not order.is_forced:
+        label.check_other_disk(path, staying.fd, staying.path)
 
 
 async def _replace(
