@@ -255,7 +255,16 @@ def test_a_split_brain_is_refused_shown_and_settled(base: Path, mode: str, prefe
         said = do(volume, "mount", volume.name, volume.mount, code=1)
         assert "each leg was changed without the other" in said
         assert said.count("events 2") == 2 and "--prefer" in said
-        assert volume.status()["state"] == "failed"
+        for role, leg in (("primary", scene.first), ("secondary", scene.leg)):
+            [line] = [line for line in said.splitlines() if line.strip().startswith(f"{role} leg {leg}")]
+            assert f"the {role} when both were last together, 20" in line and "events 1;" in line
+            assert "used alone since then, as the primary: last used 20" in line
+        status = volume.status()
+        assert status["state"] == "failed"
+        assert [(leg["role"], leg["state"]) for leg in status["legs"]] == [
+            ("primary", "stale"),
+            ("secondary", "stale"),
+        ]
         said = do(volume, "resync", volume.name, "--prefer", prefer, "--dry-run")
         assert "differs: docs/file1" in said and "only-first" in said and "only-second" in said
         assert [tree.snapshot(leg) for leg in (scene.first, scene.leg)] == before
@@ -269,6 +278,35 @@ def test_a_split_brain_is_refused_shown_and_settled(base: Path, mode: str, prefe
         }
         assert kept == {"file1": f"changed on {loser.name}", f"only-{loser.name}": loser.name}
         end_equal(scene, winner, loser)
+
+
+@alongside
+def test_a_leg_that_goes_on_alone_says_that_the_other_may_have(base: Path) -> None:
+    with Scene(base, "sync", "dir") as scene:
+        volume, hidden = scene.volume, scene.base / "hidden"
+        volume.tolerated.append("is missing; . changes wait")
+        volume.umount()
+        said: list[str] = []
+        # The primary alone, once more, and then the other one, which is the older by then.
+        for alone, away in ((scene.first, scene.leg), (scene.first, scene.leg), (scene.leg, scene.first)):
+            away.rename(hidden)
+            away.mkdir()
+            said.append(do(volume, "mount", volume.name, volume.mount, "--degraded"))
+            volume.pid = volume.status()["pid"]
+            (scene.mount / f"docs/only-{alone.name}").write_text(alone.name)
+            volume.twinfs("umount", volume.name, check=False)
+            volume.wait_until_dead()
+            away.rmdir()
+            hidden.rename(away)
+        assert f"{scene.first} goes on without {scene.leg}: it was last in use with it 20" in said[0]
+        assert "event counter 1." in said[0] and "this copy is the older one" not in said[0]
+        assert "goes on without" not in said[1], "it is known by then"
+        assert f"{scene.leg} goes on without {scene.first}" in said[2]
+        assert "this copy is the older one" in said[2] and "refused as a split brain" in said[2]
+        assert count_of(volume, "split_possible") == 2
+        assert "refusing to choose" in do(volume, "mount", volume.name, volume.mount, code=1)
+        do(volume, "resync", volume.name, "--prefer", "primary")
+        end_equal(scene, scene.first, scene.leg)
 
 
 @alongside

@@ -82,7 +82,7 @@ def _mount(call: Call) -> None:
     volume = volume_for(paths, call.source, call.options)
     request = mounting.prepare(paths, volume, place, call.options, source=call.source, say=say)
     if not call.is_fake:
-        mounting.start(paths, request)
+        mounting.start(paths, request, say=say)
 
 
 def volume_for(paths: Paths, source: str, options: MountOptions) -> VolumeConfig:

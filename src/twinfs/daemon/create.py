@@ -38,10 +38,8 @@ def create_volume(
     log.create(paths.state_dir / created.name, volume_id)
     config.save_new(paths, created)
     if shared := one_disk(settings.primary, settings.secondary):
-        legs = f"{settings.primary} and {settings.secondary}"
-        say(
-            f"warning: {legs} are on {shared}: when that fails, both copies are gone. A mirror needs two disks"
-        )
+        legs = f"{settings.primary} and {settings.secondary} are on {shared}"
+        say(f"warning: {legs}: when that fails, both copies are gone. A mirror needs two disks")
     return created
 
 

@@ -12,6 +12,7 @@ from twinfs.daemon.find import canonical, default_mountpoint, is_same_path
 from twinfs.daemon.options import MountOptions, kernel_flags
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.request import MountRequest
+from twinfs.daemon.start import OnReady, in_background
 from twinfs.errors import AlreadyMountedError, ControlError, MountError, NotMountedError, UsageError
 from twinfs.model import VolumeConfig
 
@@ -50,14 +51,15 @@ def prepare(
     )
 
 
-def start(paths: Paths, request: MountRequest) -> int:
-    """Start the daemon; returns its pid when the volume answers. Raises what it failed with."""
-    from twinfs.daemon.start import in_background
+def start(paths: Paths, request: MountRequest, *, say: Callable[[str], None]) -> int:
+    """Start the daemon; returns its pid when the volume answers. Raises what it failed with.
 
-    return in_background(partial(_serve, paths, request), request.config.name)
+    What is found that people should know, such as a leg that is missing, is said.
+    """
+    return in_background(partial(_serve, paths, request), request.config.name, say)
 
 
-def _serve(paths: Paths, request: MountRequest, on_ready: Callable[[], None]) -> None:
+def _serve(paths: Paths, request: MountRequest, on_ready: OnReady) -> None:
     # Imported in the daemon only: trio and libfuse are not needed to start it.
     from twinfs.daemon import process
 

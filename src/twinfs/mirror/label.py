@@ -42,6 +42,8 @@ class Label(msgspec.Struct, frozen=True):
     other since. `is_detached`: the other one was taken away on purpose. `boot_id` is set while in use,
     empty after a clean end; `session` is of the last use, and the intent log of that use has it, too.
     `has_changed_roles`: the primary was another one once, so what is excluded may be on either leg only.
+    `was` and `together_until` (seconds since the epoch): its role when it was last with the other, and until
+    when that was known; of one that went on alone.
     """
 
     volume: str
@@ -56,6 +58,8 @@ class Label(msgspec.Struct, frozen=True):
     is_detached: bool = False
     session: str = ""
     has_changed_roles: bool = False
+    was: Role | None = None
+    together_until: float = 0.0
 
 
 class LabelChange(TypedDict, total=False):
@@ -67,6 +71,8 @@ class LabelChange(TypedDict, total=False):
     is_detached: bool
     session: str
     has_changed_roles: bool
+    was: Role
+    together_until: float
 
 
 class Leg:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from twinfs.errors import LegNotMountedError, SplitBrainError, TwinfsError, WrongDiskError
@@ -12,6 +13,7 @@ from twinfs.mirror import unreached
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import Label, Leg
 from twinfs.mirror.legs import check_partners, open_legs, other, path_of
+from twinfs.mirror.parting import roles_together
 from twinfs.mirror.report import leg_status
 from twinfs.mirror.survey import survey
 from twinfs.model import LegState, LegStatus, Pending, Role, Survey, VolumeConfig, VolumeState, VolumeStatus
@@ -98,8 +100,13 @@ def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...
         if len(opened) == len(Role):
             first, second = sorted(opened, key=lambda leg: leg.role)
             check_partners(config, first, second)
-    except TwinfsError as error:
+    except SplitBrainError as error:
         problem = str(error)
+        # Each calls itself the primary now, and lacks what the other was given.
+        roles = roles_together([leg.label for leg in opened])
+        found = [
+            replace(leg, role=role, state=LegState.STALE) for leg, role in zip(found, roles, strict=True)
+        ]
     finally:
         for leg in opened:
             leg.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -153,6 +154,8 @@ class Roles:
             is_alone=is_alone,
             session=self._core.log.session,
             has_changed_roles=True,
+            was=leg.role,
+            together_until=time.time(),
         )
         await self._core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
 

@@ -18,6 +18,7 @@ from twinfs.mirror.folders import TEMPORARY
 from twinfs.mirror.label import LabelChange, Leg
 from twinfs.mirror.lane import gave_up
 from twinfs.mirror.legs import check_partners, path_of
+from twinfs.mirror.parting import goes_on_alone
 from twinfs.model import LegState, LegStatus, Role, VolumeConfig
 
 _COMING_BACK_SECONDS: Final = 1.0
@@ -65,9 +66,8 @@ class Secondary:
             # Its descriptor went with the attachment.
             self.leg = None
         if not primary.label.is_alone:
-            change = LabelChange(events=primary.label.events + 1, is_alone=True)
             try:
-                primary.write_label(is_in_use=True, change=change)
+                primary.write_label(is_in_use=True, change=goes_on_alone(primary.label))
             except OSError as error:
                 return error
         return None
@@ -200,7 +200,7 @@ class Secondary:
         kill after it leaves a secondary that is known to be away."""
         change = LabelChange(is_detached=True)
         if not primary.label.is_alone:
-            change = LabelChange(is_detached=True, is_alone=True, events=primary.label.events + 1)
+            change |= goes_on_alone(primary.label)
         # From here on nobody says that it has caught up: the labels are to say that they part.
         self.is_detached = True
         try:

@@ -106,6 +106,11 @@ class Volume:
             self.tell(kind, message)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found when the volume was opened, as long as nobody was told."""
+        return tuple(message for _, message in self._notes)
+
+    @property
     def drain_lock(self) -> trio.Lock:
         """Held by whoever copies to the secondary; hold it to be the only one."""
         return self._drainer.lock
