@@ -128,6 +128,7 @@ def _take_over(
     since_ns = max(1, (left.header.since_ns if left.header else time.time_ns()) - CLOCK_SLACK_NS)
     number = recovered.last_number + 1
     core.compares[number] = Compare(b"", since_ns, since_ns, is_keeping=True)
+    core.compares_since[number] = time.time()
     core.log.start(recovery.records_of(core), number, since_ns)
     message = f"the primary is missing: {leg.path} goes on alone as the primary"
     if lost:

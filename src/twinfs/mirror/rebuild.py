@@ -96,6 +96,7 @@ class Rebuild:
         self._put_off_troubles(record)
         core.log.append(number, Compared())
         core.compares.pop(number, None)
+        core.compares_since.pop(number, None)
         core.doubts += 1
         if comparer.quarantine.moved:
             moved = f"{comparer.quarantine.moved} objects that only the secondary had"

@@ -16,14 +16,13 @@ def pending_of(core: Core) -> Pending:
     """What the secondary has not yet applied, now."""
     changes = len(core.pending) + len(core.compares)
     total_bytes = 0
-    oldest = [change.since for change in list(core.pending)[:1]]
     for node in core.stale.values():
         mark = node.stale
         if mark is not None and mark.is_behind:
             changes += 1
             total_bytes += mark.ranges.total_bytes(mark.end_bytes)
-            oldest.append(mark.since)
-    return Pending(changes, total_bytes, max(0.0, time.time() - min(oldest)) if oldest else 0.0)
+    since = core.pending_since()
+    return Pending(changes, total_bytes, 0.0 if since is None else max(0.0, time.time() - since))
 
 
 def leg_status(leg: Leg, state: LegState) -> LegStatus:
