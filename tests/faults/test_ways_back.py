@@ -220,7 +220,7 @@ def test_rebuild_finds_what_no_time_and_size_tells(base: Path, mode: str) -> Non
             file.seek(700_000)
             file.write(b"\xff rotten \x00")
         os.utime(victim, ns=(info.st_atime_ns, info.st_mtime_ns))
-        assert "1 files differed" in do(scene.volume, "rebuild", scene.volume.name)
+        assert "1 file differed, copied anew" in do(scene.volume, "rebuild", scene.volume.name)
         end_equal(scene, scene.first, scene.leg)
         assert victim.stat().st_mtime_ns == info.st_mtime_ns
 
@@ -228,7 +228,7 @@ def test_rebuild_finds_what_no_time_and_size_tells(base: Path, mode: str) -> Non
 def _use_each_alone(scene: Scene) -> None:
     """Until each leg has something that the other has not."""
     volume = scene.volume
-    volume.tolerated.append("is missing; . changes wait")
+    volume.tolerated.append("is missing; . changes? pending")
     volume.umount()
     hidden = scene.base / "hidden"
     for alone, away in ((scene.first, scene.leg), (scene.leg, scene.first)):
@@ -284,7 +284,7 @@ def test_a_split_brain_is_refused_shown_and_settled(base: Path, mode: str, prefe
 def test_a_leg_that_goes_on_alone_says_that_the_other_may_have(base: Path) -> None:
     with Scene(base, "sync", "dir") as scene:
         volume, hidden = scene.volume, scene.base / "hidden"
-        volume.tolerated.append("is missing; . changes wait")
+        volume.tolerated.append("is missing; . changes? pending")
         volume.umount()
         said: list[str] = []
         # The primary alone, once more, and then the other one, which is the older by then.

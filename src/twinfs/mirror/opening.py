@@ -26,6 +26,7 @@ from twinfs.mirror.parting import goes_on_alone, may_have_split
 from twinfs.mirror.secondary import Secondary, clean_temporaries
 from twinfs.mirror.state import CLOCK_SLACK_NS
 from twinfs.model import Role, VolumeConfig
+from twinfs.words import count
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ def _take_over(
     core.log.start(recovery.records_of(core), number, since_ns)
     message = f"the primary is missing: {leg.path} goes on alone as the primary"
     if lost:
-        message += f"; {len(lost)} paths had not reached it"
+        message += f"; {count(len(lost), 'path')} had not reached it"
     return [("promoted", message)]
 
 

@@ -33,6 +33,7 @@ from twinfs.mirror.label import LabelChange, Leg
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.secondary import Secondary
 from twinfs.model import LegState, Mode, Role
+from twinfs.words import count
 
 Name = tuple[int, bytes]
 """(node number of the directory, name)"""
@@ -140,7 +141,9 @@ class Roles:
             pair.secondary.state = LegState.FAULTY
             message = f"{leg.path} is the primary now, alone; the {old_place} leg is out"
             if lost:
-                message += f"; {len(lost)} paths had not reached it: twinfs status {self._pair.config.name}"
+                message += (
+                    f"; {count(len(lost), 'path')} had not reached it: twinfs status {self._pair.config.name}"
+                )
             self.on_event("promoted", message)
         core.wake()
 
@@ -236,7 +239,7 @@ class Roles:
             raise LegError(f"secondary leg: {self._pair.secondary.path}: {error}") from error
         if core.is_behind or core.stale:
             raise LegError(
-                f"the secondary lacks {len(core.pending) + len(core.stale)} changes.\n"
+                f"the secondary lacks {count(len(core.pending) + len(core.stale), 'change')}.\n"
                 f"  Why: twinfs events {self._pair.config.name}"
             )
 

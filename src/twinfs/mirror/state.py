@@ -50,6 +50,7 @@ class State:
         self.attachment = Attachment(
             secondary_fd, 0 if secondary_fd < 0 else os.fstat(secondary_fd).st_dev, log
         )
+        self.applier.is_suspect = self.is_suspect
         self.given_up: list[Attachment] = []
         """Attachments of a disk that did not answer; calls there may still come back."""
         self.pending: deque[Change] = deque()

@@ -20,6 +20,7 @@ from twinfs.mirror.mend import Mender
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.schedule import seconds_until
 from twinfs.model import LegState, Mode
+from twinfs.words import count
 
 RETRY_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 1.0
@@ -126,7 +127,7 @@ class Upkeep:
             name = os.fsdecode(differing[0])
             self.on_event(
                 "verify_failed",
-                f"{len(differing)} of {compared} files that were copied to {self._pair.secondary.path} read"
+                f"{len(differing)} of {count(compared, 'file')} copied to {self._pair.secondary.path} read"
                 f" back otherwise, {name} for one: everything is compared, byte by byte",
             )
         self._core.compare_later(b"", 1)
@@ -156,8 +157,8 @@ class Upkeep:
             return  # it came back while the lock was waited for: what changes has to be known
         core.forget_single_changes()
         core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
-        limit = f"{self._pair.config.log_limit:,}"
-        self.on_event("log_full", f"more than {limit} changes wait: everything will be compared instead")
+        limit = count(self._pair.config.log_limit, "change")
+        self.on_event("log_full", f"more than {limit} wait: everything will be compared instead")
 
     async def _watch_log(self) -> None:
         """Say that the state store refuses, and that it does not any more. Changes are refused meanwhile:

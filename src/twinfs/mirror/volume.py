@@ -23,6 +23,7 @@ from twinfs.mirror.report import leg_status, pending_of, status_of_legs
 from twinfs.mirror.roles import Roles
 from twinfs.mirror.upkeep import Upkeep
 from twinfs.model import LegState, Mode, Order, Pending, Survey, VolumeConfig, VolumeStatus
+from twinfs.words import count, some_of
 
 _SYNC_ROUNDS: Final = 10
 
@@ -128,7 +129,7 @@ class Volume:
                 raise LegError(secondary.problem)
             raise LegError(
                 f"secondary leg: {secondary.path} is {secondary.state}; "
-                f"{self.pending().changes} changes wait for it."
+                f"{count(self.pending().changes, 'change')} pending."
             )
         number = core.log.last_number
         for _ in range(_SYNC_ROUNDS):
@@ -145,9 +146,10 @@ class Volume:
                 raise LegError(f"secondary leg: {secondary.path}: {error}") from error
             if self._drainer.has_troubles:
                 break
+        left, name = sorted(unreached.paths_of(core)), self.config.name
         raise LegError(
-            f"secondary leg: {self.pending().changes} changes could not be made.\n"
-            f"  Why: twinfs events {self.config.name}"
+            f"secondary leg: {count(len(left), 'path')} could not be brought up to date: {some_of(left)}.\n"
+            f"  They stay in the intent log; why: twinfs events {name}; go on with: twinfs sync {name}"
         )
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
