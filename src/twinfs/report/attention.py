@@ -32,5 +32,5 @@ def attention_of(status: VolumeStatus) -> Attention | None:
 def _text(status: VolumeStatus, legs: list[LegStatus]) -> str:
     about = [f"the volume is {status.state}", *(f"the {leg.role} is {leg.state}: {leg.path}" for leg in legs)]
     if status.pending.changes:
-        about.append(f"pending: {count(status.pending.changes, 'change')}")
+        about.append(f"{count(status.pending.changes, 'change')} waiting for it")
     return "; ".join(about) + (f". To do: {status.action}" if status.action else "")
