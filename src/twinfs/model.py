@@ -171,7 +171,8 @@ class Action(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Order:
     """A recovery that is asked for. `leg` is a role or a leg's path, where the action is about one leg;
-    `path` the new directory of `replace`. `is_forced`: even though data will be missing."""
+    `path` the new directory of `replace`. `is_forced`: even though data will be missing, or both copies
+    will be on one disk."""
 
     action: Action
     leg: str = ""

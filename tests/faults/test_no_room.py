@@ -85,7 +85,7 @@ def test_a_full_secondary_is_told_once_with_what_it_lacks_and_drains_when_there_
         write(scene.mount / "docs/larger", MIB)
         done = volume.twinfs("sync", volume.name, check=False)
         assert done.returncode == 1
-        assert "changes could not be made" in done.stderr
+        assert "could not be brought up to date" in done.stderr
         assert count_of(volume, "not_mirrored") == 1
         ballast.unlink()
         wait_for_state(volume, VolumeState.CLEAN)

@@ -202,11 +202,44 @@ def test_a_primary_that_fails_when_the_secondary_is_out_is_only_an_error(base: P
         with pytest.raises(OSError, match="Input/output error"):
             (scene.mount / "docs/never").mkdir()
         assert count_of(scene.volume, "promoted") == 0
+        assert count_of(scene.volume, "primary_failed") == 1
+        assert status_of(scene.volume).state is VolumeState.FAILED
         scene.first_layer.clear()
+        wait_for(lambda: count_of(scene.volume, "primary_back"), "the primary works, and nobody says so")
         use(scene.mount, 2)
         scene.layer.clear()
         wait_for_state(scene.volume, VolumeState.CLEAN, 40)
         tree.assert_same(scene.first, scene.leg)
+
+
+@pytest.mark.parametrize("mode", ("sync", "batched"))
+@alongside
+def test_when_both_disks_die_the_volume_says_that_it_has_failed(base: Path, mode: str) -> None:
+    with Scene(base, mode, "ext4", first="xfs") as scene:
+        volume, disk = scene.volume, scene.disk
+        assert disk is not None
+        volume.tolerated.append(".")
+        (scene.mount / "docs/durable").write_text("before")
+        volume.sync()
+        disk.shut_down()
+        _disk(scene).shut_down()
+        with pytest.raises(OSError, match="Input/output error"):
+            (scene.mount / "docs/never").mkdir()
+        wait_for(lambda: status_of(volume).state is VolumeState.FAILED, "nobody says so")
+        status = status_of(volume)
+        assert [leg.state for leg in status.legs] == [LegState.FAULTY, LegState.FAULTY]
+        assert status.action is not None and "both disks are out" in status.action
+        assert count_of(volume, "primary_failed") == 1
+        assert volume.twinfs("status", volume.name, check=False).returncode == 3
+        assert volume.twinfs("umount", volume.name, check=False).returncode == 1
+        volume.wait_until_dead()
+        for each in (disk, _disk(scene)):
+            each.take_out()
+            each.put_in()
+        volume.mount_it()
+        wait_for_state(volume, VolumeState.CLEAN, 40)
+        assert (scene.mount / "docs/durable").read_text() == "before"
+        tree.assert_same(scene.leg, scene.first)
 
 
 @pytest.mark.parametrize("moment", ("before anything", "in use"))

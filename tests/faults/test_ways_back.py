@@ -153,9 +153,9 @@ def test_a_leg_gets_a_new_disk_while_the_volume_is_in_use(base: Path, mode: str,
         volume = scene.volume
         new = base / "new"
         new.mkdir()
-        assert "to copy" in do(volume, "replace", volume.name, role, new, "--dry-run")
+        assert "to copy" in do(volume, "replace", volume.name, role, new, "--force", "--dry-run")
         assert os.listdir(new) == []
-        said = do(volume, "replace", volume.name, role, new)
+        said = do(volume, "replace", volume.name, role, new, "--force")
         assert "both legs are equal" in said
         staying = scene.leg if role == "primary" else scene.first
         assert str(new) in volume.config_file.read_text()
@@ -172,7 +172,7 @@ def test_a_replacement_that_is_killed_goes_on_with_the_next_sync(base: Path) -> 
             (scene.mount / f"docs/big{number}").write_bytes(os.urandom(100_000))
         new = base / "new"
         new.mkdir()
-        replacing = volume.start_twinfs("replace", volume.name, "secondary", new)
+        replacing = volume.start_twinfs("replace", volume.name, "secondary", new, "--force")
         wait_until(lambda: list(new.glob("docs/big*")), 60, "nothing is copied")
         volume.kill()
         replacing.communicate()
@@ -188,6 +188,7 @@ def test_what_cannot_be_a_new_disk_is_refused(base: Path) -> None:
     with Scene(base, "sync", "dir") as scene:
         volume = scene.volume
         full, other = base / "full", base / "other"
+        assert "on one file system: when that fails" in volume.twinfs("doctor", check=False).stdout
         full.mkdir()
         (full / "precious").write_text("somebody's")
         other.mkdir()
@@ -198,6 +199,8 @@ def test_what_cannot_be_a_new_disk_is_refused(base: Path) -> None:
             ("secondary", base / "missing", "No such file"),
             ("third", other, "no leg of volume"),
             ("secondary", scene.mount / "docs", "inside the volume"),
+            ("secondary", other, "on one file system: both copies would go with it"),
+            ("primary", other, "on one file system: both copies would go with it"),
         ):
             said = volume.twinfs("replace", volume.name, leg, path, check=False)
             assert said.returncode in (1, 2)
@@ -217,7 +220,7 @@ def test_rebuild_finds_what_no_time_and_size_tells(base: Path, mode: str) -> Non
             file.seek(700_000)
             file.write(b"\xff rotten \x00")
         os.utime(victim, ns=(info.st_atime_ns, info.st_mtime_ns))
-        assert "1 files differed" in do(scene.volume, "rebuild", scene.volume.name)
+        assert "1 file differed, copied anew" in do(scene.volume, "rebuild", scene.volume.name)
         end_equal(scene, scene.first, scene.leg)
         assert victim.stat().st_mtime_ns == info.st_mtime_ns
 
@@ -225,7 +228,7 @@ def test_rebuild_finds_what_no_time_and_size_tells(base: Path, mode: str) -> Non
 def _use_each_alone(scene: Scene) -> None:
     """Until each leg has something that the other has not."""
     volume = scene.volume
-    volume.tolerated.append("is missing; . changes wait")
+    volume.tolerated.append("is missing; . changes? pending")
     volume.umount()
     hidden = scene.base / "hidden"
     for alone, away in ((scene.first, scene.leg), (scene.leg, scene.first)):
@@ -252,7 +255,16 @@ def test_a_split_brain_is_refused_shown_and_settled(base: Path, mode: str, prefe
         said = do(volume, "mount", volume.name, volume.mount, code=1)
         assert "each leg was changed without the other" in said
         assert said.count("events 2") == 2 and "--prefer" in said
-        assert volume.status()["state"] == "failed"
+        for role, leg in (("primary", scene.first), ("secondary", scene.leg)):
+            [line] = [line for line in said.splitlines() if line.strip().startswith(f"{role} leg {leg}")]
+            assert f"the {role} when both were last together, 20" in line and "events 1;" in line
+            assert "used alone since then, as the primary: last used 20" in line
+        status = volume.status()
+        assert status["state"] == "failed"
+        assert [(leg["role"], leg["state"]) for leg in status["legs"]] == [
+            ("primary", "stale"),
+            ("secondary", "stale"),
+        ]
         said = do(volume, "resync", volume.name, "--prefer", prefer, "--dry-run")
         assert "differs: docs/file1" in said and "only-first" in said and "only-second" in said
         assert [tree.snapshot(leg) for leg in (scene.first, scene.leg)] == before
@@ -266,6 +278,35 @@ def test_a_split_brain_is_refused_shown_and_settled(base: Path, mode: str, prefe
         }
         assert kept == {"file1": f"changed on {loser.name}", f"only-{loser.name}": loser.name}
         end_equal(scene, winner, loser)
+
+
+@alongside
+def test_a_leg_that_goes_on_alone_says_that_the_other_may_have(base: Path) -> None:
+    with Scene(base, "sync", "dir") as scene:
+        volume, hidden = scene.volume, scene.base / "hidden"
+        volume.tolerated.append("is missing; . changes? pending")
+        volume.umount()
+        said: list[str] = []
+        # The primary alone, once more, and then the other one, which is the older by then.
+        for alone, away in ((scene.first, scene.leg), (scene.first, scene.leg), (scene.leg, scene.first)):
+            away.rename(hidden)
+            away.mkdir()
+            said.append(do(volume, "mount", volume.name, volume.mount, "--degraded"))
+            volume.pid = volume.status()["pid"]
+            (scene.mount / f"docs/only-{alone.name}").write_text(alone.name)
+            volume.twinfs("umount", volume.name, check=False)
+            volume.wait_until_dead()
+            away.rmdir()
+            hidden.rename(away)
+        assert f"{scene.first} goes on without {scene.leg}: it was last in use with it 20" in said[0]
+        assert "event counter 1." in said[0] and "this copy is the older one" not in said[0]
+        assert "goes on without" not in said[1], "it is known by then"
+        assert f"{scene.leg} goes on without {scene.first}" in said[2]
+        assert "this copy is the older one" in said[2] and "refused as a split brain" in said[2]
+        assert count_of(volume, "split_possible") == 2
+        assert "refusing to choose" in do(volume, "mount", volume.name, volume.mount, code=1)
+        do(volume, "resync", volume.name, "--prefer", "primary")
+        end_equal(scene, scene.first, scene.leg)
 
 
 @alongside

@@ -30,6 +30,27 @@ def test_a_batch_comes_by_itself_after_the_interval(new_volume) -> None:
     tree.assert_same(volume.primary, volume.secondary)
 
 
+def test_pending_and_lag_show_without_a_daemon_and_survive_its_end(new_volume) -> None:
+    volume: Volume = new_volume("batched", interval="1h").init().mount_it()
+    volume.sync()
+    (volume.mount / "file").write_bytes(bytes(1_234_567))
+    written = time.time()
+    volume.kill()
+    for _ in range(2):
+        asked = time.time()
+        pending = volume.pending()
+        assert pending["changes"] > 0
+        assert pending["bytes"] == 1_234_567
+        assert pending["lag_seconds"] >= asked - written, "counted from a later time than it was written"
+        assert "1.2 MiB) on the primary only" in volume.twinfs("status", volume.name, check=False).stdout
+        volume.remount()
+        assert volume.pending()["lag_seconds"] >= asked - written
+        volume.kill()
+    volume.remount()
+    volume.sync()
+    assert volume.pending() == {"changes": 0, "bytes": 0, "lag_seconds": 0.0}
+
+
 def test_pending_and_lag_show_until_the_batch(new_volume) -> None:
     volume: Volume = new_volume("batched", interval="1h").init().mount_it()
     volume.sync()

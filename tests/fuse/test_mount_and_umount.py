@@ -13,7 +13,7 @@ import pytest
 
 from support import tree
 from support.machine import finish, is_mounted, mountpoints, needs_root, outcome, run, start_python, tool
-from support.volume import Volume, is_running, wait_until
+from support.volume import Volume, is_running, twinfs_command, wait_until
 
 
 def assert_equal_at_rest(volume: Volume) -> None:
@@ -271,6 +271,8 @@ def test_a_lazy_umount_lets_open_files_finish(new_volume) -> None:
     holder.stdout.readline()
     run("fusermount3", "-u", "-z", volume.mount)
     assert not is_mounted(volume.mount)
+    again = volume.twinfs("mount", volume.name, volume.mount, check=False)
+    assert (again.returncode, "still serves programs that have it open" in again.stderr) == (1, True), again
     assert holder.stdin is not None
     holder.stdin.write("go on\n")
     holder.stdin.flush()
@@ -278,6 +280,29 @@ def test_a_lazy_umount_lets_open_files_finish(new_volume) -> None:
     volume.wait_until_dead()
     assert (volume.primary / "file").read_bytes() == b"before after"
     assert_equal_at_rest(volume)
+
+
+@needs_root
+def test_a_mount_in_another_mount_namespace_is_told_from_one_here(new_volume) -> None:
+    volume = new_volume("sync").init()
+    inside = (tool("unshare", "util-linux"), "--mount", "--propagation", "private")
+    run(*inside, *twinfs_command(), "mount", volume.name, volume.mount, env=volume.env)
+    volume.pid = pid = volume.status()["pid"]
+    try:
+        assert not is_mounted(volume.mount)
+        for words in (("mount", volume.name, volume.mount), ("umount", volume.name)):
+            done = volume.twinfs(*words, check=False)
+            assert done.returncode == 1
+            assert f"in another mount namespace, by process {pid}" in done.stderr
+            assert f"nsenter --mount --target {pid} twinfs umount pair" in done.stderr
+        assert volume.status()["pid"] == pid
+        there = (tool("nsenter", "util-linux"), "--mount", "--target", str(pid))
+        run(*there, *twinfs_command(), "umount", volume.name, env=volume.env)
+    finally:
+        if is_running(pid):
+            os.kill(pid, signal.SIGTERM)
+        volume.wait_until_dead()
+    volume.mount_it()
 
 
 def test_two_volumes_live_side_by_side(new_volume) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from twinfs.daemon.channels import find_sendmail
 from twinfs.daemon.paths import Paths
+from twinfs.errors import TwinfsError
+from twinfs.mirror.label import one_disk
 from twinfs.model import VolumeConfig
 
 _MIN_PYTHON = (3, 11)
@@ -132,6 +134,18 @@ def writable(directory: Path) -> Check:
         return Check(str(directory), Verdict.OK, "can be written" if nearest == directory else "can be made")
     fix = f"sudo install -d -o {os.geteuid()} {directory}"
     return Check(str(directory), Verdict.MISSING, f"{nearest} cannot be written by you", fix)
+
+
+def two_disks(volume: VolumeConfig) -> Iterator[Check]:
+    """Whether the legs are on two disks, as far as that can be told."""
+    try:
+        shared = one_disk(volume.primary, volume.secondary)
+    except TwinfsError:
+        return  # one is not there, which is a finding of its own
+    if shared:
+        message = f"both legs are on {shared}: when that fails, both copies are gone"
+        fix = f"twinfs replace {volume.name} secondary NEWDIR, with NEWDIR on another disk"
+        yield Check(f"volume {volume.name}, disks", Verdict.ADVICE, message, fix)
 
 
 def channels(volume: VolumeConfig) -> Iterator[Check]:

@@ -48,7 +48,9 @@ def _volumes(paths: Paths) -> Iterator[Check]:
             continue
         for leg in status.legs:
             yield _leg(name, leg, status.action)
-        yield from checks.channels(config.load(paths, name))
+        volume = config.load(paths, name)
+        yield from checks.two_disks(volume)
+        yield from checks.channels(volume)
 
 
 def _leg(name: str, leg: LegStatus, action: str | None) -> Check:

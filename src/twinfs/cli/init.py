@@ -62,7 +62,7 @@ def init(
         at=timing.at,
         mountpoint=os.path.abspath(mountpoint) if mountpoint else None,
     )
-    created = create_volume(paths, settings, adopt=adopt)
+    created = create_volume(paths, settings, adopt=adopt, say=say)
     result(f"volume {created.name} is made; its settings are in {paths.config_file(created.name)}")
     if adopt:
         from twinfs.cli.sync import drain_here

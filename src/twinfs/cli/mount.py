@@ -44,8 +44,12 @@ def mount(
     if foreground:
         from twinfs.daemon import process
 
-        process.serve(paths, request, lambda: say(done), is_foreground=True)
+        def on_ready(*notes: str) -> None:
+            for line in (*notes, done):
+                say(line)
+
+        process.serve(paths, request, on_ready, is_foreground=True)
     else:
-        mounting.start(paths, request)
+        mounting.start(paths, request, say=say)
         say(done)
     return 0

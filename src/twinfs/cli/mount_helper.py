@@ -82,7 +82,7 @@ def _mount(call: Call) -> None:
     volume = volume_for(paths, call.source, call.options)
     request = mounting.prepare(paths, volume, place, call.options, source=call.source, say=say)
     if not call.is_fake:
-        mounting.start(paths, request)
+        mounting.start(paths, request, say=say)
 
 
 def volume_for(paths: Paths, source: str, options: MountOptions) -> VolumeConfig:
@@ -121,7 +121,7 @@ def _make(paths: Paths, primary: str, secondary: str | None) -> VolumeConfig:
             f" twinfs init {primary} {secondary} --name {name} --adopt"
         )
     settings = VolumeConfig(name=name, volume_id="", primary=primary, secondary=secondary)
-    volume = create_volume(paths, settings, adopt=False)
+    volume = create_volume(paths, settings, adopt=False, say=say)
     say(f"volume {name} is made; its settings are in {paths.config_file(name)}")
     return volume
 

@@ -18,6 +18,7 @@ def replace(
     newdir: Annotated[str, Parameter(help="An empty directory on the new disk.")],
     /,
     *,
+    force: Annotated[bool, Parameter(help="Even onto the disk that the other leg is on.")] = False,
     dry_run: DryRun = False,
     json: Json = False,
     paths: InjectedPaths,
@@ -27,12 +28,13 @@ def replace(
     Everything is copied to it and then compared, every byte. Interrupted, it
     goes on with the next sync or mount. The old disk is not touched. For the
     primary, the secondary is promoted first; what is excluded from the
-    mirror is only on the old primary, and is yours to copy.
+    mirror is only on the old primary, and is yours to copy. Refused where
+    NEWDIR is on the disk of the leg that stays, unless --force is given.
 
     For example:
 
         twinfs replace photos secondary /mnt/new --dry-run
         twinfs replace photos secondary /mnt/new
     """
-    order = Order(Action.REPLACE, leg, os.path.abspath(newdir))
+    order = Order(Action.REPLACE, leg, os.path.abspath(newdir), force)
     return carry_out(paths, name, order, dry_run=dry_run, json=json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from twinfs.daemon import config
@@ -12,14 +13,17 @@ from twinfs.errors import UsageError, WrongDiskError
 from twinfs.model import Role, VolumeConfig
 
 
-def create_volume(paths: Paths, settings: VolumeConfig, *, adopt: bool) -> VolumeConfig:
-    """Label both legs and write the settings; returns them with the volume's id.
+def create_volume(
+    paths: Paths, settings: VolumeConfig, *, adopt: bool, say: Callable[[str], None] = lambda line: None
+) -> VolumeConfig:
+    """Label both legs and write the settings; returns them with the volume's id. Two legs on one disk
+    get a warning.
 
     Whatever can refuse comes before anything is changed. Should the last step fail all the same,
     the labels stay: the message then says so.
     """
     from twinfs.journal import log
-    from twinfs.mirror.label import initialise
+    from twinfs.mirror.label import initialise, one_disk
 
     path = paths.config_file(config.check_name(settings.name))
     if path.exists():
@@ -33,6 +37,9 @@ def create_volume(paths: Paths, settings: VolumeConfig, *, adopt: bool) -> Volum
     created = replace(settings, volume_id=volume_id)
     log.create(paths.state_dir / created.name, volume_id)
     config.save_new(paths, created)
+    if shared := one_disk(settings.primary, settings.secondary):
+        legs = f"{settings.primary} and {settings.secondary} are on {shared}"
+        say(f"warning: {legs}: when that fails, both copies are gone. A mirror needs two disks")
     return created
 
 

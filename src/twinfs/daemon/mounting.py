@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
 
 from twinfs.daemon import fstab, lock, mounts
 from twinfs.daemon.client import ControlClient
+from twinfs.daemon.elsewhere import why_not_here
 from twinfs.daemon.find import canonical, default_mountpoint, is_same_path
 from twinfs.daemon.options import MountOptions, kernel_flags
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.request import MountRequest
+from twinfs.daemon.start import OnReady, in_background
 from twinfs.errors import AlreadyMountedError, ControlError, MountError, NotMountedError, UsageError
 from twinfs.model import VolumeConfig
 
@@ -50,14 +53,15 @@ def prepare(
     )
 
 
-def start(paths: Paths, request: MountRequest) -> int:
-    """Start the daemon; returns its pid when the volume answers. Raises what it failed with."""
-    from twinfs.daemon.start import in_background
+def start(paths: Paths, request: MountRequest, *, say: Callable[[str], None]) -> int:
+    """Start the daemon; returns its pid when the volume answers. Raises what it failed with.
 
-    return in_background(partial(_serve, paths, request), request.config.name)
+    What is found that people should know, such as a leg that is missing, is said.
+    """
+    return in_background(partial(_serve, paths, request), request.config.name, say)
 
 
-def _serve(paths: Paths, request: MountRequest, on_ready: Callable[[], None]) -> None:
+def _serve(paths: Paths, request: MountRequest, on_ready: OnReady) -> None:
     # Imported in the daemon only: trio and libfuse are not needed to start it.
     from twinfs.daemon import process
 
@@ -68,13 +72,13 @@ def _require_no_daemon(paths: Paths, volume: VolumeConfig, say: Callable[[str], 
     """A daemon that serves is an error; one that only drains is waited for."""
     if not lock.is_held(paths, volume.name):
         return
-    try:
-        with ControlClient(paths, volume.name) as client:
-            mountpoint = client.status().mountpoint
-    except (NotMountedError, ControlError):
-        mountpoint = None  # starting, ending, or a sync in a process of its own
+    mountpoint = None  # also: starting, ending, or a sync in a process of its own
+    with contextlib.suppress(NotMountedError, ControlError), ControlClient(paths, volume.name) as client:
+        status = client.status()
+        pid, mountpoint = status.pid, status.mountpoint
     if mountpoint is not None:
-        raise AlreadyMountedError(f"volume {volume.name} is mounted already, at {mountpoint}")
+        elsewhere = why_not_here(volume.name, pid, mountpoint)
+        raise AlreadyMountedError(elsewhere or f"volume {volume.name} is mounted already, at {mountpoint}")
     say(f"volume {volume.name} is in use by another process; waiting for it to end")
     if not lock.wait_until_free(paths, volume.name, _DRAIN_PATIENCE_SECONDS):
         raise AlreadyMountedError(

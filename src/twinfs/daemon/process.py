@@ -15,6 +15,7 @@ from twinfs.daemon.lock import VolumeLock
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import ScrubRequest
 from twinfs.daemon.request import MountRequest
+from twinfs.daemon.start import OnReady
 from twinfs.errors import TwinfsError
 from twinfs.model import Action, Mismatch, Order, Progress, ScrubRun, Survey, VolumeConfig
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from twinfs.mirror.volume import Volume
 
 
-def serve(paths: Paths, request: MountRequest, on_ready: Callable[[], None], *, is_foreground: bool) -> None:
+def serve(paths: Paths, request: MountRequest, on_ready: OnReady, *, is_foreground: bool) -> None:
     """Serve the volume until it is unmounted and drained. Raises TwinfsError."""
     import trio
 
@@ -40,7 +41,8 @@ def serve(paths: Paths, request: MountRequest, on_ready: Callable[[], None], *, 
         except TwinfsError as error:
             _tell_of_refusal(paths, request.config, str(error))
             raise
-        trio.run(Supervisor(paths, request, volume, session.serve, scrubs).run, on_ready)
+        supervisor = Supervisor(paths, request, volume, session.serve, scrubs)
+        trio.run(supervisor.run, partial(on_ready, *volume.notes))
 
 
 def _tell_of_refusal(paths: Paths, config: VolumeConfig, reason: str) -> None:

@@ -11,14 +11,20 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import Callable
-from typing import IO, NoReturn
+from collections.abc import Callable, Sequence
+from typing import IO, NoReturn, Protocol
 
 from twinfs.errors import MountError, TwinfsError
 from twinfs.report.plain_text import readable
 
 _log = logging.getLogger(__name__)
 _MAX_STDERR_BYTES = 4096
+
+
+class OnReady(Protocol):
+    """Called when the volume answers, with what whoever started it should know."""
+
+    def __call__(self, *notes: str) -> None: ...
 
 
 class StartError(MountError):
@@ -29,8 +35,10 @@ class StartError(MountError):
         self.exit_code = exit_code
 
 
-def in_background(body: Callable[[Callable[[], None]], None], name: str) -> int:
-    """Run `body(on_ready)` in a daemon; return its pid when it has called `on_ready`.
+def in_background(
+    body: Callable[[OnReady], None], name: str, say: Callable[[str], None] = lambda note: None
+) -> int:
+    """Run `body(on_ready)` in a daemon; return its pid when it has called `on_ready`, its notes said.
 
     Raises StartError with the daemon's message if it fails or dies before. Interrupted while
     waiting, it asks the daemon to end, so that Ctrl-C does not leave one behind.
@@ -45,24 +53,26 @@ def in_background(body: Callable[[Callable[[], None]], None], name: str) -> int:
     with os.fdopen(read_fd, encoding="utf-8") as messages:
         pid = int(messages.readline() or 0)
         try:
-            return _await_ready(messages, pid, name)
+            for note in _await_ready(messages, name):
+                say(note)
+            return pid
         except KeyboardInterrupt:
             if pid:
                 os.kill(pid, signal.SIGTERM)
             raise
 
 
-def _await_ready(messages: IO[str], pid: int, name: str) -> int:
+def _await_ready(messages: IO[str], name: str) -> list[str]:
     line = messages.readline()
     if not line:
         raise StartError(f"the daemon of volume {name} died before it answered; see: twinfs events {name}", 1)
     message = json.loads(line)
     if message["is_ready"]:
-        return pid
+        return [str(note) for note in message["notes"]]
     raise StartError(message["error"], message["exit_code"])
 
 
-def _leave_and_run(body: Callable[[Callable[[], None]], None], write_fd: int) -> NoReturn:
+def _leave_and_run(body: Callable[[OnReady], None], write_fd: int) -> NoReturn:
     """In the child: leave the session and the terminal, then run. See daemon(7), "SysV daemons".
 
     The second fork leaves a process that is no session leader and so can never get a terminal.
@@ -92,7 +102,7 @@ def _close_inherited(keep: int) -> None:
                 continue  # the directory's own descriptor, closed when the listing ended
 
 
-def _run(body: Callable[[Callable[[], None]], None], messages: IO[str]) -> int:
+def _run(body: Callable[[OnReady], None], messages: IO[str]) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     early = os.memfd_create("stderr", os.MFD_CLOEXEC)
     for fd, replacement in ((0, null), (1, null), (2, early)):
@@ -100,9 +110,9 @@ def _run(body: Callable[[Callable[[], None]], None], messages: IO[str]) -> int:
     messages.write(f"{os.getpid()}\n")
     messages.flush()
 
-    def on_ready() -> None:
+    def on_ready(*notes: str) -> None:
         os.dup2(null, 2)
-        _tell(messages, is_ready=True)
+        _tell(messages, is_ready=True, notes=notes)
 
     try:
         body(on_ready)
@@ -121,13 +131,20 @@ def _run(body: Callable[[Callable[[], None]], None], messages: IO[str]) -> int:
     return 0
 
 
-def _tell(messages: IO[str], *, is_ready: bool = False, error: str = "", exit_code: int = 0) -> None:
+def _tell(
+    messages: IO[str],
+    *,
+    is_ready: bool = False,
+    notes: Sequence[str] = (),
+    error: str = "",
+    exit_code: int = 0,
+) -> None:
     """Send the outcome. After the first one nobody listens any more, and that is fine."""
     if messages.closed:
         return
     try:
         values = {"is_ready": is_ready, "error": readable(error), "exit_code": exit_code}
-        messages.write(json.dumps(values) + "\n")
+        messages.write(json.dumps({**values, "notes": [readable(note) for note in notes]}) + "\n")
         messages.close()
     except BrokenPipeError:
         _log.info("the command that started the daemon did not wait for it")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from twinfs.daemon import config, holders, lock, mounts
 from twinfs.daemon.client import ControlClient, RemoteError
+from twinfs.daemon.elsewhere import why_not_here
 from twinfs.daemon.find import canonical
 from twinfs.daemon.image_mounting import IMAGE_TYPE
 from twinfs.daemon.paths import Paths
@@ -54,7 +55,10 @@ def _unmount_volume(
             raise
         return
     with client:
-        mountpoint = client.status().mountpoint
+        status = client.status()
+        mountpoint = status.mountpoint
+        if mountpoint is not None and (elsewhere := why_not_here(name, status.pid, mountpoint)):
+            raise MountError(elsewhere)
         # Asked before the unmount: afterwards the daemon may end before anyone listens.
         progress = client.wait_for_end(lambda: _require_noticed(paths, name, mountpoint))
         if mountpoint is not None:
@@ -73,7 +77,7 @@ def _unmount_here(mountpoint: str) -> None:
     if present is None:
         raise MountError(
             f"{mountpoint} is no volume as seen from here: it is covered by another mount,"
-            " or mounted in another mount namespace (nsenter -m -t PID)"
+            " or mounted in another mount namespace"
         )
     try:
         mounts.unmount(mountpoint)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from twinfs.errors import ImageError
 from twinfs.images.protocol import ByteSource
 from twinfs.images.rescue_map import parse
+from twinfs.words import count as plural
 
 
 class Damaged:
@@ -60,7 +61,9 @@ class Damaged:
     def read_at(self, offset_bytes: int, length: int) -> bytes:
         """Raises ImageError where any of it was not read."""
         for start, count in self.unread_within(offset_bytes, length):
-            raise ImageError(f"{count} bytes at {start} of the disk could not be read; see {self._map_path}")
+            raise ImageError(
+                f"{plural(count, 'byte')} at {start} of the disk could not be read; see {self._map_path}"
+            )
         return self._whole.read_at(offset_bytes, length)
 
     def data_ranges(self, offset_bytes: int, length: int) -> Iterator[tuple[int, int]]:

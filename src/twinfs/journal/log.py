@@ -25,13 +25,14 @@ import msgspec
 
 from twinfs.errors import StateError
 from twinfs.fsio.identity import boot_id
-from twinfs.journal.records import Abort, Closed, Compare, Header, Record
+from twinfs.journal.records import Abort, Clock, Closed, Compare, Header, Record
 
 FORMAT_VERSION: Final = 2
 _MAGIC: Final = b"twinfs\x00\x02"
 _START: Final = struct.Struct("<8sQ")
 """What the file begins with: the magic, and up to where it has been written."""
 _REACH_AT: Final = len(_MAGIC)
+_CLOCK_SECONDS: Final = 1.0
 _ROOM_BYTES: Final = 64 * 1024
 _FRAME: Final = struct.Struct("<II")
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -60,8 +61,9 @@ class IntentLog:
         self._size_bytes = 0
         self._last_number = 0
         self._owed: deque[tuple[int, Record]] = deque()
+        self._told_time = 0.0
         self.on_record: Callable[[int, Record], None] = lambda number, record: None
-        """Told of every record, with the log's lock held, by whichever thread wrote it."""
+        """Told of every record but the clock's, with the log's lock held, by whichever thread wrote it."""
         self.before_forgetting: Callable[[], None] = lambda: None
         """Called before the log begins anew: what was recorded is then told by nobody else."""
         # The secondary's thread appends too.
@@ -104,6 +106,7 @@ class IntentLog:
             _fsync_directory(self._path.parent)
         self._close()
         self._fd, self._start_fd, self._size_bytes = fd, start_fd, size_bytes
+        self._told_time = 0.0
 
     def _close(self) -> None:
         for fd in (self._fd, self._start_fd):
@@ -183,7 +186,14 @@ class IntentLog:
             self._owed.popleft()
 
     def _write(self, number: int, record: Record) -> None:
-        frame = _frame(number, record)
+        now = time.time()
+        if abs(now - self._told_time) >= _CLOCK_SECONDS:
+            self._write_frame(_frame(0, Clock(now)))
+            self._told_time = now
+        self._write_frame(_frame(number, record))
+        self.on_record(number, record)
+
+    def _write_frame(self, frame: bytes) -> None:
         written = os.write(self._fd, frame)
         if written != len(frame):
             os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
@@ -192,7 +202,6 @@ class IntentLog:
         # Without it a cut that comes later would not be noticed; the record itself stands.
         with contextlib.suppress(OSError):
             os.pwrite(self._start_fd, self._size_bytes.to_bytes(8, "little"), _REACH_AT)
-        self.on_record(number, record)
 
     def reset(self) -> None:
         """Forget everything; only while nothing is pending and both legs are durable.

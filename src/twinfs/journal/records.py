@@ -142,6 +142,12 @@ class Touched(msgspec.Struct, array_like=True, tag=16, frozen=True):
     path: bytes
 
 
+class Clock(msgspec.Struct, array_like=True, tag=20, frozen=True):
+    """What follows was recorded at `at` (seconds since the epoch) or up to a second later."""
+
+    at: float
+
+
 NameChange = Create | Link | Remove | Rename | Exclude
 Record = (
     NameChange
@@ -156,6 +162,7 @@ Record = (
     | Closed
     | Swapping
     | Touched
+    | Clock
 )
 
 

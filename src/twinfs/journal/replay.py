@@ -13,6 +13,7 @@ from twinfs.journal.records import (
     Abort,
     Applied,
     Cleared,
+    Clock,
     Closed,
     Commit,
     Compare,
@@ -60,6 +61,8 @@ class Recovered:
     touched: set[bytes] = field(default_factory=set)
     """Paths whose times the secondary may lack, also of changes it has applied."""
     swapping: dict[int, int] = field(default_factory=dict)
+    since: dict[int, float] = field(default_factory=dict)
+    """When what is pending was recorded, by number, in seconds since the epoch; as far as the log says."""
     last_number: int = 0
     is_closed: bool = False
 
@@ -68,9 +71,14 @@ def recover(records: Iterable[tuple[int, Record]]) -> Recovered:
     """Read a log's records in order."""
     found = Recovered()
     announced: dict[int, NameChange] = {}
+    now: float | None = None
     for number, record in records:
         found.last_number = max(found.last_number, number)
         found.is_closed = isinstance(record, Closed)
+        if isinstance(record, Clock):
+            now = record.at
+        elif now is not None and isinstance(record, NameChange | Stale | Compare):
+            found.since.setdefault(number, now)
         if isinstance(record, NameChange):
             announced[number] = record
         elif isinstance(record, Commit | Abort | Applied):
@@ -80,6 +88,9 @@ def recover(records: Iterable[tuple[int, Record]]) -> Recovered:
     for number, change in announced.items():
         found.changes[number] = (change, None)
     found.changes = dict(sorted(found.changes.items()))
+    pending = found.changes.keys() | found.compares.keys()
+    pending.update(number for stale in found.stale.values() for number, _, _ in stale.marks)
+    found.since = {number: then for number, then in found.since.items() if number in pending}
     return found
 
 

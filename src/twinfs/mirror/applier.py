@@ -59,6 +59,8 @@ class Applier:
         self.swapping: dict[int, int] = {}
         self.keeps_excluded = False
         """Whether what is excluded may be here only: then it is put aside, not removed."""
+        self.is_suspect: Callable[[bytes], bool] = lambda path: False
+        """Whether a comparison that covers the path is pending."""
         self._log = log
         self.followers: set[Follower] = set()
         self._directories: OrderedDict[bytes, int] = OrderedDict()
@@ -184,7 +186,7 @@ class Applier:
 
     def _rename(self, change: Rename) -> tuple[bytes, ...]:
         old_fd, old = self.locate(change.source)
-        new_fd, new = self.locate(change.path)
+        new_fd, new = self._way_to(change.path)
         try:
             os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
         except FileNotFoundError:
@@ -193,6 +195,19 @@ class Applier:
         self._mark_gone(change.path)
         self._follow(change)
         return ()
+
+    def _way_to(self, path: bytes) -> tuple[int, bytes]:
+        """As `locate`. A directory that is missing because a comparison has not got there yet is made: what
+        is moved there would else stay behind, and look like something that only the secondary has."""
+        try:
+            return self.locate(path)
+        except FileNotFoundError:
+            parent = parent_of(path)
+            if not self.is_suspect(parent):
+                raise
+            above_fd, name = self._way_to(parent)
+            os.mkdir(name, 0o700, dir_fd=above_fd)
+            return self.locate(path)
 
     def _exchange(self, number: int, change: Rename) -> None:
         """Done twice it would be undone: which file stood where is noted before."""
@@ -296,6 +311,7 @@ class Applier:
         self.touched_after = other.touched_after
         self.swapping = dict(other.swapping)
         self.keeps_excluded = other.keeps_excluded
+        self.is_suspect = other.is_suspect
 
     def close(self) -> None:
         for fd in self._directories.values():

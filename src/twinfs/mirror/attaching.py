@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -72,7 +73,10 @@ class Attaching(Marks):
     def forget_single_changes(self) -> None:
         """Too many wait for a secondary that is away: one "compare everything" takes their place, and what
         changes until it is back is found by that, too. `core.log` is to be begun anew."""
+        since = self.pending_since()
         self.compare_later(b"", self.distrusted_since_ns)
+        if since is not None:
+            self.compares_since = dict.fromkeys(self.compares, since)
         self.is_counting = False
         self.pending.clear()
         self.applier.swapping.clear()
@@ -164,12 +168,14 @@ class Attaching(Marks):
         self._give_up_attachment()
         self.attachment.end()
         self.attachment = Attachment(-1, 0, self.log)
+        self.applier.is_suspect = self.is_suspect
         self.is_secondary_up = False
         self.pending.clear()
         self._unproven = {}
         for node in list(self.stale.values()):
             self.unmark(node)
         self.compares = compares
+        self.compares_since = dict.fromkeys(compares, time.time())
         self.primary_fd = root_fd
 
     def has_come_back(self) -> bool:

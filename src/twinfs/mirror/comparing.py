@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import msgspec
@@ -38,6 +39,7 @@ class Comparing(State):
             self._asked.add(number)
         # First here: a log that is written anew in between then has it, too.
         self.compares[number] = record
+        self.compares_since[number] = time.time()
         try:
             self.log.append(number, record)
         except OSError:

@@ -48,8 +48,8 @@ class Copy:
         self, path: bytes, ident: int, ranges: Ranges, ident_of: Callable[[os.stat_result], int]
     ) -> None:
         self.path = path
-        self._ident = ident
-        self._ident_of = ident_of
+        self.ident = ident
+        self.identof_ = ident_of
         self.ranges = ranges
         self.size = 0
         self._source_fd = -1
@@ -94,7 +94,7 @@ class Copy:
             raise MovedError from None
         self._source_fd = fd
         status = os.fstat(fd)
-        if self._ident_of(status) != self._ident:
+        if self.identof_(status) != self.ident:
             raise MovedError
         if not stat.S_ISREG(status.st_mode):
             self.ranges = Ranges()
@@ -128,7 +128,7 @@ class Copy:
         return 0 < present.st_size <= REPLACE_BYTES and self.size <= REPLACE_BYTES
 
     def _make_temporary(self, root_fd: int, dir_fd: int, name: bytes) -> None:
-        temporary = TEMPORARY + b"/%x" % self._ident
+        temporary = TEMPORARY + b"/%x" % self.ident
         self._replaces = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(temporary, flags, 0o600, dir_fd=root_fd)

@@ -27,6 +27,7 @@ from twinfs.mirror.progress import Meter, OnProgress
 from twinfs.mirror.rebuild import Rebuild, Rebuilt
 from twinfs.mirror.report import pending_of
 from twinfs.mirror.stale import StaleMark
+from twinfs.words import count
 
 Trouble = tuple[bytes, BaseException]
 """A path, and why it could not be mirrored."""
@@ -228,7 +229,7 @@ class Drainer:
             else:
                 leg = "primary cannot read" if is_primary else "secondary cannot take"
                 path, error = troubles[0]
-                more = f" (and {len(troubles) - 1} others)" if len(troubles) > 1 else ""
+                more = f" (and {count(len(troubles) - 1, 'other')})" if len(troubles) > 1 else ""
                 room = await self._missing_room(error)
                 message = f"the {leg} {os.fsdecode(path)}{more}: {reason}{room}; it is tried again"
                 self.on_event("not_mirrored", message)

@@ -22,6 +22,7 @@ from twinfs.errors import (
     UsageError,
     WrongDiskError,
 )
+from twinfs.fsio.disks import what_is_shared
 from twinfs.fsio.durable import replace_file
 from twinfs.fsio.identity import boot_id, filesystem_id, is_other_filesystem
 from twinfs.mirror.folders import TEMPORARY
@@ -41,6 +42,8 @@ class Label(msgspec.Struct, frozen=True):
     other since. `is_detached`: the other one was taken away on purpose. `boot_id` is set while in use,
     empty after a clean end; `session` is of the last use, and the intent log of that use has it, too.
     `has_changed_roles`: the primary was another one once, so what is excluded may be on either leg only.
+    `was` and `together_until` (seconds since the epoch): its role when it was last with the other, and until
+    when that was known; of one that went on alone.
     """
 
     volume: str
@@ -55,6 +58,8 @@ class Label(msgspec.Struct, frozen=True):
     is_detached: bool = False
     session: str = ""
     has_changed_roles: bool = False
+    was: Role | None = None
+    together_until: float = 0.0
 
 
 class LabelChange(TypedDict, total=False):
@@ -66,6 +71,8 @@ class LabelChange(TypedDict, total=False):
     is_detached: bool
     session: str
     has_changed_roles: bool
+    was: Role
+    together_until: float
 
 
 class Leg:
@@ -234,6 +241,31 @@ def check_free(path: str, volume_id: str) -> None:
             raise LegInUseError(f"{path} is already the {found.leg} leg of volume {found.volume!r}.")
         if not _is_empty(fd):
             raise LegInUseError(f"{path} is not empty; a new disk for a leg must be.")
+    finally:
+        os.close(fd)
+
+
+def one_disk(first: str, second: str) -> str:
+    """What two directories share that a mirror should not, in words; empty for nothing that is known."""
+    fds: list[int] = []
+    try:
+        fds += (_open_directory(Role.PRIMARY, path) for path in (first, second))
+        return what_is_shared(*fds)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def check_other_disk(path: str, staying_fd: int, staying_path: str) -> None:
+    """That a directory is not on the disk of the leg that stays. LegError."""
+    fd = _open_directory(Role.SECONDARY, path)
+    try:
+        if shared := what_is_shared(fd, staying_fd):
+            raise LegError(
+                f"{path} and {staying_path}, the leg that stays, are on {shared}:"
+                f" both copies would go with it.\n"
+                f"  Take a directory on another disk; or, if you mean it, add --force."
+            )
     finally:
         os.close(fd)
 

@@ -7,11 +7,11 @@ the secondary is promoted, and must be known although the other disk cannot be w
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 
 from twinfs.errors import LegError, LegNotMountedError, SplitBrainError
-from twinfs.mirror.label import Label, Leg
+from twinfs.mirror.label import Leg
+from twinfs.mirror.parting import history
 from twinfs.model import Role, VolumeConfig
 
 
@@ -103,16 +103,11 @@ def check_partners(config: VolumeConfig, primary: Leg, secondary: Leg) -> None:
         legs = sorted((primary, secondary), key=lambda leg: leg.place)
         raise SplitBrainError(
             f"volume {config.name}: each leg was changed without the other; refusing to choose.\n"
-            + "".join(f"  {_describe(leg.place, leg.path, leg.label)}\n" for leg in legs)
+            + "".join(f"  {history(leg.path, leg.label)}\n" for leg in legs)
             + f"  What differs: twinfs resync {config.name} --prefer primary --dry-run\n"
             f"  To choose (the other's differing files go to its quarantine): "
             f"twinfs resync {config.name} --prefer primary|secondary"
         )
-
-
-def _describe(place: Role, path: str, label: Label) -> str:
-    changed = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(label.changed))
-    return f"{place} leg {path}: events {label.events}, last used {changed}"
 
 
 def refuse_incomplete(config: VolumeConfig) -> LegError:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from twinfs.errors import LegNotMountedError, SplitBrainError, TwinfsError, WrongDiskError
+from twinfs.fsio.syscalls import open_beneath
 from twinfs.journal.log import LogFile
-from twinfs.journal.replay import recover
+from twinfs.journal.replay import Recovered, recover
 from twinfs.mirror import unreached
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import Label, Leg
 from twinfs.mirror.legs import check_partners, open_legs, other, path_of
+from twinfs.mirror.parting import roles_together
 from twinfs.mirror.report import leg_status
 from twinfs.mirror.survey import survey
 from twinfs.model import LegState, LegStatus, Pending, Role, Survey, VolumeConfig, VolumeState, VolumeStatus
+
+_MOST_LOOKED_AT: Final = 10_000
 
 
 def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
@@ -22,7 +31,8 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
     recovered = recover(left)
     changes = len(recovered.changes) + len(recovered.stale) + len(recovered.compares)
     is_clean = recovered.is_closed and not changes
-    age = 0.0 if is_clean else max(0.0, time.time() - left.modified)
+    since = min(recovered.since.values(), default=left.modified)
+    age = max(0.0, time.time() - since) if changes else 0.0
     legs, alone, problem = _legs(config, is_clean=is_clean)
     state = VolumeState.CLEAN if is_clean else VolumeState.DIRTY
     action = None if is_clean else f"twinfs sync {config.name}, or twinfs mount {config.name}"
@@ -43,11 +53,36 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
         mode=config.mode,
         mountpoint=None,
         legs=legs,
-        pending=Pending(changes, 0, age if changes else 0.0),
+        pending=Pending(changes, _bytes_pending(legs, recovered), age),
         last_scrub=None,
         action=action,
         unreached=unreached.load(state_dir / config.name).paths,
     )
+
+
+def _bytes_pending(legs: Sequence[LegStatus], recovered: Recovered) -> int:
+    """What of the primary's contents is to be copied; as far as a look at some thousand files tells."""
+    primary = next((leg for leg in legs if leg.role is Role.PRIMARY), None)
+    if primary is None or primary.state not in (LegState.IN_SYNC, LegState.STALE):
+        return 0
+    fd = os.open(primary.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        looked_at = islice(recovered.stale.values(), _MOST_LOOKED_AT)
+        return sum(stale.ranges().total_bytes(_size_of(fd, stale.path)) for stale in looked_at)
+    finally:
+        os.close(fd)
+
+
+def _size_of(root_fd: int, path: bytes) -> int:
+    """0 for what is not there, or cannot be looked at."""
+    try:
+        fd = open_beneath(root_fd, path, os.O_PATH)
+    except OSError:
+        return 0
+    try:
+        return os.fstat(fd).st_size
+    finally:
+        os.close(fd)
 
 
 def promotion(config: VolumeConfig, state_dir: Path) -> Survey | None:
@@ -98,8 +133,13 @@ def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...
         if len(opened) == len(Role):
             first, second = sorted(opened, key=lambda leg: leg.role)
             check_partners(config, first, second)
-    except TwinfsError as error:
+    except SplitBrainError as error:
         problem = str(error)
+        # Each calls itself the primary now, and lacks what the other was given.
+        roles = roles_together([leg.label for leg in opened])
+        found = [
+            replace(leg, role=role, state=LegState.STALE) for leg, role in zip(found, roles, strict=True)
+        ]
     finally:
         for leg in opened:
             leg.close()

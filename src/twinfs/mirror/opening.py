@@ -21,11 +21,13 @@ from twinfs.mirror.brake import Brake
 from twinfs.mirror.core import Core
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import LabelChange
-from twinfs.mirror.legs import Legs, open_legs, refuse_incomplete
+from twinfs.mirror.legs import Legs, open_legs, path_of, refuse_incomplete
 from twinfs.mirror.pair import Pair
+from twinfs.mirror.parting import goes_on_alone, may_have_split
 from twinfs.mirror.secondary import Secondary, clean_temporaries
 from twinfs.mirror.state import CLOCK_SLACK_NS
 from twinfs.model import Role, VolumeConfig
+from twinfs.words import count
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ def open_parts(config: VolumeConfig, state_dir: Path, *, is_degraded: bool, is_f
             log.follows = legs.primary.label.session
             core = Core(legs.primary.fd, fd, log, Excludes(config.exclude), config.mode)
             core.brake = Brake(config.name, config.max_delete_percent, config.max_delete_files)
+            warning = _warn_of_split(config, legs, left)
             if legs.is_taking_over:
                 notes = _take_over(config, directory, legs, core, left, is_forced=is_forced)
             else:
@@ -69,7 +72,18 @@ def open_parts(config: VolumeConfig, state_dir: Path, *, is_degraded: bool, is_f
         undo.pop_all()
     if legs.secondary is None:
         notes.append(_say_missing(secondary, legs))
+    if warning is not None:
+        notes.append(("split_possible", warning))
     return Parts(Pair(config, legs.primary, secondary), core, directory, notes)
+
+
+def _warn_of_split(config: VolumeConfig, legs: Legs, left: LogFile) -> str | None:
+    """Before the label of the leg that is there says that it is alone."""
+    if legs.secondary is not None:
+        return None
+    next(iter(left), None)  # its header comes first
+    other_path = path_of(config, legs.missing_place)
+    return may_have_split(legs.primary.path, legs.primary.label, other_path, left.header)
 
 
 def _go_on(core: Core, legs: Legs, left: LogFile, excludes: str) -> list[tuple[str, str]]:
@@ -110,21 +124,18 @@ def _take_over(
         unreached.save(directory, lost)
     leg = legs.primary
     # With a session that the old log does not have: what that says is to be done on the other leg.
-    change = LabelChange(
-        role=Role.PRIMARY,
-        events=leg.label.events + 1,
-        is_alone=True,
-        session=core.log.session,
-        has_changed_roles=True,
-    )
+    change = LabelChange(role=Role.PRIMARY, session=core.log.session, has_changed_roles=True)
+    if not leg.label.is_alone:
+        change |= goes_on_alone(leg.label, together_until=leg.label.changed)
     leg.write_label(is_in_use=True, change=change)
     since_ns = max(1, (left.header.since_ns if left.header else time.time_ns()) - CLOCK_SLACK_NS)
     number = recovered.last_number + 1
     core.compares[number] = Compare(b"", since_ns, since_ns, is_keeping=True)
+    core.compares_since[number] = time.time()
     core.log.start(recovery.records_of(core), number, since_ns)
     message = f"the primary is missing: {leg.path} goes on alone as the primary"
     if lost:
-        message += f"; {len(lost)} paths had not reached it"
+        message += f"; {count(len(lost), 'path')} had not reached it"
     return [("promoted", message)]
 
 

@@ -14,3 +14,5 @@ class Pair:
         self.config = config
         self.primary = primary
         self.secondary = secondary
+        self.primary_problem = ""
+        """Why the primary cannot be written any more, while nothing could take its place; see health.py."""

@@ -24,9 +24,11 @@ from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.progress import Meter
 from twinfs.mirror.sample import Sample
 from twinfs.mirror.secondary import let_go_of_open_files
+from twinfs.words import count
 
 _LISTING_TRIES: Final = 20
 _TROUBLES_KEPT: Final = 100
+_NAMES_KEPT: Final = 20
 
 OnEvent = Callable[[str, str], None]
 
@@ -41,6 +43,19 @@ class Rebuilt:
     def clear(self) -> None:
         self.files = 0
         self.differing = 0
+        self.names: list[bytes] = []
+        """Some of those that differed."""
+        self.busy: dict[int, bytes] = {}
+        """Files that differed because they are written to, by their numbers: their marks say so, and the
+        drain copies them after the comparison."""
+
+    def differed(self, copy: Copy, *, is_busy: bool) -> None:
+        if is_busy:
+            self.busy[copy.ident] = copy.path
+            return
+        self.differing += 1
+        if len(self.names) < _NAMES_KEPT:
+            self.names.append(copy.path)
 
 
 class Rebuild:
@@ -96,10 +111,12 @@ class Rebuild:
         self._put_off_troubles(record)
         core.log.append(number, Compared())
         core.compares.pop(number, None)
+        core.compares_since.pop(number, None)
         core.doubts += 1
         if comparer.quarantine.moved:
-            moved = f"{comparer.quarantine.moved} objects that only the secondary had"
-            self._on_event("quarantined", f"{moved} are in its quarantine now: {comparer.quarantine.folder}")
+            moved = count(comparer.quarantine.moved, "object")
+            where = f"its quarantine now: {comparer.quarantine.folder}"
+            self._on_event("quarantined", f"{moved} that only the secondary had: in {where}")
 
     def _put_off_troubles(self, record: Compare) -> None:
         core = self._core
@@ -187,7 +204,8 @@ class Rebuild:
     def _judge(self, copy: Copy, outcome: Outcome) -> None:
         """Only a failing secondary ends the comparison; its record stays and begins it again."""
         if outcome is None and not copy.was_equal:
-            self._rebuilt.differing += 1
+            node = self._core.nodes.get(copy.ident)
+            self._rebuilt.differed(copy, is_busy=node is not None and node.stale is not None)
             self._rebuilt.sample.add(copy.path)
         if outcome is None or copy.path == GONE:
             return

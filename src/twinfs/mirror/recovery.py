@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from operator import itemgetter
+from typing import Final
 
 from twinfs.journal.log import LogFile
 from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import (
     WHOLE_FILE,
+    Clock,
     Commit,
     Compare,
     Create,
@@ -26,6 +29,8 @@ from twinfs.mirror.nodes import Node
 from twinfs.mirror.plan import Change
 from twinfs.mirror.stale import StaleMark
 from twinfs.mirror.state import CLOCK_SLACK_NS
+
+_CLOCK_SECONDS: Final = 1.0
 
 
 def restore(
@@ -68,9 +73,11 @@ def restore(
         compare = Compare(b"", 0, max(1, used_since_ns - CLOCK_SLACK_NS))
     _mark_new(core)
     # Numbered anew: their paths are those of now, which no pending rename changes any more.
-    for record in [*recovered.compares.values(), *([compare] if compare else [])]:
+    asked = [(record, recovered.since.get(number)) for number, record in recovered.compares.items()]
+    for record, since in [*asked, *([(compare, None)] if compare else [])]:
         recovered.last_number += 1
         core.compares[recovered.last_number] = record
+        core.compares_since[recovered.last_number] = time.time() if since is None else since
     since_ns = left.header.since_ns if left.header else used_since_ns
     core.log.start(records_of(core), recovered.last_number + 1, since_ns)
     core.is_durable = recovered.is_closed
@@ -79,14 +86,14 @@ def restore(
 
 
 def _restore_changes(core: Core, recovered: Recovered) -> None:
-    since = time.time()
+    now = time.time()
     for number, (change, ident) in recovered.changes.items():
         if ident is None:
             ident = outcome(core.primary_fd, change, core.nodes.ident_of)
             if ident is None:
                 continue
             follow(recovered, change)
-        core.pending.append(Change(number, change, ident, since))
+        core.pending.append(Change(number, change, ident, recovered.since.get(number, now)))
         core.names_number = number
         recovered.touched.update(touched_by(change))
     core.applier.swapping.update(recovered.swapping)
@@ -103,6 +110,7 @@ def _restore_stale(core: Core, recovered: Recovered) -> bool:
             are_all_found = False
             continue
         mark = node.stale = StaleMark(max(number for number, _, _ in stale.marks), is_behind=True)
+        mark.since = min(recovered.since.get(number, mark.since) for number, _, _ in stale.marks)
         mark.ranges = stale.ranges()
         mark.end_bytes = size
         core.stale[node.ident] = node
@@ -135,17 +143,29 @@ def _find(core: Core, path: bytes, ident: int) -> tuple[Node | None, int]:
 
 def records_of(core: Core) -> Iterator[tuple[int, Record]]:
     """The log that says what is pending now, and nothing else."""
-    yield from list(core.compares.items())
-    for number, ino in list(core.applier.swapping.items()):
-        yield number, Swapping(ino)
-    for change in list(core.pending):
-        yield change.number, change.names
-        yield change.number, Commit(change.ino)
-    for node in list(core.stale.values()):
-        mark = node.stale
-        if mark is not None and node.is_named:
-            for start, end in list(mark.ranges) or [(0, 0)]:
-                recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
-                yield mark.number, Stale(node.ident, node.path(), start, recorded_end)
+    told = 0.0
+    for since, number, record in _pending_of(core):
+        if abs(since - told) >= _CLOCK_SECONDS:
+            told = since
+            yield 0, Clock(since)
+        yield number, record
     for path in [*list(core.applier.touched), *core.applier.touched_after[1]]:
         yield core.log.last_number, Touched(path)
+
+
+def _pending_of(core: Core) -> Iterator[tuple[float, int, Record]]:
+    """(since when, number, record)"""
+    now = time.time()
+    for number, record in list(core.compares.items()):
+        yield core.compares_since.get(number, now), number, record
+    for number, ino in list(core.applier.swapping.items()):
+        yield now, number, Swapping(ino)
+    for change in list(core.pending):
+        yield change.since, change.number, change.names
+        yield change.since, change.number, Commit(change.ino)
+    stale = [(node.stale.since, node, node.stale) for node in core.stale.values() if node.stale is not None]
+    for since, node, mark in sorted(stale, key=itemgetter(0)):
+        if node.is_named:
+            for start, end in list(mark.ranges) or [(0, 0)]:
+                recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
+                yield since, mark.number, Stale(node.ident, node.path(), start, recorded_end)

@@ -16,14 +16,13 @@ def pending_of(core: Core) -> Pending:
     """What the secondary has not yet applied, now."""
     changes = len(core.pending) + len(core.compares)
     total_bytes = 0
-    oldest = [change.since for change in list(core.pending)[:1]]
     for node in core.stale.values():
         mark = node.stale
         if mark is not None and mark.is_behind:
             changes += 1
             total_bytes += mark.ranges.total_bytes(mark.end_bytes)
-            oldest.append(mark.since)
-    return Pending(changes, total_bytes, max(0.0, time.time() - min(oldest)) if oldest else 0.0)
+    since = core.pending_since()
+    return Pending(changes, total_bytes, 0.0 if since is None else max(0.0, time.time() - since))
 
 
 def leg_status(leg: Leg, state: LegState) -> LegStatus:
@@ -42,6 +41,9 @@ def status_of_legs(
 ) -> tuple[VolumeState, LegState, str | None]:
     """(the volume's state, the secondary's, what to do about it). `trouble` is what the last drain met."""
     secondary = pair.secondary
+    if pair.primary_problem:
+        state = LegState.STALE if core.is_secondary_up else secondary.state
+        return VolumeState.FAILED, state, _last_resort(config, pair, is_secondary_up=core.is_secondary_up)
     if not core.is_secondary_up:
         return VolumeState.DEGRADED, secondary.state, _action(config, secondary)
     if core.is_held:
@@ -62,3 +64,18 @@ def _action(config: VolumeConfig, secondary: Secondary) -> str:
     if secondary.problem:
         return secondary.problem
     return f"check the disk at {secondary.path}; it is looked for again every few seconds"
+
+
+def _last_resort(config: VolumeConfig, pair: Pair, *, is_secondary_up: bool) -> str:
+    """Nothing can take the place of a primary that is dead."""
+    primary, secondary = pair.primary.path, pair.secondary
+    if is_secondary_up:
+        said = f"the primary's disk fails ({pair.primary_problem}) and the secondary lacks some of it"
+    else:
+        said = (
+            f"both disks are out: {primary} ({pair.primary_problem}) and {secondary.path} ({secondary.state})"
+        )
+    return (
+        f"{said}: what is written now fails. Look after cables and power, then:"
+        f" twinfs umount {config.name}; twinfs mount {config.name}"
+    )

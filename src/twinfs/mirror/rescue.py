@@ -23,11 +23,13 @@ from twinfs.mirror.secondary import Secondary
 from twinfs.mirror.survey import survey
 from twinfs.mirror.unreached import paths_of
 from twinfs.model import Action, Order, Role, Survey, VolumeConfig
+from twinfs.words import count, some_of
 
 if TYPE_CHECKING:
     from twinfs.mirror.volume import Volume
 
 _PROOFS: Final = 3
+_BUSY_PAUSES_SECONDS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
 _EXAMPLES: Final = 20
 
 SavePlace = Callable[[Role, str], None]
@@ -83,7 +85,7 @@ async def _check_all(volume: Volume, order: Order) -> Role:
     role = _check(volume, order)
     if order.action is Action.REPLACE:
         # In a thread: a path may lead into this very volume, whose answers are this thread's to give.
-        await trio.to_thread.run_sync(_check_new_place, volume, order.path)
+        await trio.to_thread.run_sync(_check_new_place, volume, role, order)
     return role
 
 
@@ -130,20 +132,49 @@ async def _prefer_what_runs(volume: Volume, role: Role) -> None:
 async def _rebuild(volume: Volume, on_progress: OnProgress) -> str:
     """Compare everything, every byte of it, and copy what differs; then the same until nothing does."""
     copied, rebuilt = 0, volume.rebuilt
+    await volume.sync(on_progress)
     for _ in range(_PROOFS):
         rebuilt.clear()
         volume.core.compare_later(b"", 1)
         await volume.sync(on_progress)
         copied += rebuilt.differing
         if not rebuilt.differing:
+            files = rebuilt.files
+            await _look_at_busy_again(volume, on_progress)
             return (
-                f"{copied} files differed and were copied; then {rebuilt.files} objects were compared,"
+                f"{count(copied, 'file')} differed, copied anew; then {count(files, 'object')} compared,"
                 " every byte of them: both legs are equal"
             )
+    differing = f"{count(rebuilt.differing, 'file')}: {some_of(rebuilt.names, rebuilt.differing)}"
     raise LegError(
-        f"the legs still differed in {rebuilt.differing} files when all had been copied {_PROOFS} times:"
-        " the disk does not keep what it is given, or the volume is being written too fast to tell"
+        f"the legs still differed when all had been copied {_PROOFS} times, in {differing}.\n"
+        "  The disk does not keep what it is given: look at it with smartctl; to compare once more:"
+        f" twinfs rebuild {volume.config.name}"
     )
+
+
+async def _look_at_busy_again(volume: Volume, on_progress: OnProgress) -> None:
+    """What was written to just when it was compared, until it is seen equal."""
+    core, rebuilt = volume.core, volume.rebuilt
+    for pause_seconds in _BUSY_PAUSES_SECONDS:
+        if not rebuilt.busy:
+            return
+        busy = rebuilt.busy
+        rebuilt.clear()
+        await trio.sleep(pause_seconds)
+        # First what is pending: it would differ for that alone.
+        await volume.sync(on_progress)
+        for ident, path in busy.items():
+            node = core.nodes.get(ident)
+            core.compare_later((node and core.mirrored_path(node)) or path, 1)
+        await volume.sync(on_progress)
+    if rebuilt.busy:
+        raise LegError(
+            f"all is equal but {count(len(rebuilt.busy), 'file')} written to at every look:"
+            f" {some_of(list(rebuilt.busy.values()))}.\n"
+            f"  What changes there is in the intent log: twinfs sync {volume.config.name}\n"
+            f"  To prove it equal, when it is left alone: twinfs rebuild {volume.config.name}"
+        )
 
 
 async def _detach(volume: Volume, role: Role, on_progress: OnProgress) -> str:
@@ -173,13 +204,17 @@ async def _attach(volume: Volume, on_progress: OnProgress) -> str:
     return f"{secondary.path} is back and has what it had missed"
 
 
-def _check_new_place(volume: Volume, path: str) -> None:
+def _check_new_place(volume: Volume, role: Role, order: Order) -> None:
+    pair, path = volume.pair, order.path
     if not os.path.isabs(path):
         raise UsageError(f"{path!r} is not an absolute path")
     label.check_free(path, volume.config.volume_id)
     # A leg that is away, or under the volume's own mount, is still not a place for another.
-    for leg in (volume.pair.primary.path, volume.pair.secondary.path):
+    for leg in (pair.primary.path, pair.secondary.path):
         label.check_apart(leg, path)
+    staying = pair.primary if role is Role.SECONDARY else pair.secondary
+    if staying.fd >= 0 and not order.is_forced:
+        label.check_other_disk(path, staying.fd, staying.path)
 
 
 async def _replace(

@@ -8,15 +8,14 @@ labels and log of which the next start can tell what to do: an old log does not 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import trio
 
@@ -28,15 +27,14 @@ from twinfs.mirror.brake import HeldError
 from twinfs.mirror.content import Content
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
-from twinfs.mirror.failures import PRIMARY_FAILURES
+from twinfs.mirror.failures import PRIMARY_FAILURES, is_leg_failure
 from twinfs.mirror.gate import Gate
+from twinfs.mirror.health import Health
 from twinfs.mirror.label import LabelChange, Leg
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.secondary import Secondary
 from twinfs.model import LegState, Mode, Role
-
-_ANSWER_IS_GOOD_FOR_SECONDS: Final = 0.2
-"""One bad block is met again and again; asking the disk each time would cost two fsyncs."""
+from twinfs.words import count
 
 Name = tuple[int, bytes]
 """(node number of the directory, name)"""
@@ -59,14 +57,22 @@ class Roles:
         self._drainer = drainer
         self._content = content
         self._lock = trio.Lock()
-        self._answered = -1.0
+        self._health = Health(pair)
         self.gate = Gate()
-        self.on_event: Callable[[str, str], None] = lambda kind, message: None
+        self._on_event: Callable[[str, str], None] = lambda kind, message: None
         self.on_moved: Callable[[Sequence[int], Sequence[Name]], None] = lambda idents, names: None
 
     @property
     def era(self) -> int:
         return self._core.nodes.era
+
+    @property
+    def on_event(self) -> Callable[[str, str], None]:
+        return self._on_event
+
+    @on_event.setter
+    def on_event(self, listener: Callable[[str, str], None]) -> None:
+        self._on_event = self._health.on_event = listener
 
     async def primary_failed(self, era: int, error: OSError) -> bool:
         """After an error of the primary in a call that began in `era`: whether to make it again.
@@ -78,35 +84,43 @@ class Roles:
         async with self._lock:
             if era != self.era:
                 return True
-            if not self._can_go_on_without() or await self._answers(error):
+            can_go_on = self._can_go_on_without()
+            if await self._health.answers(error, is_needed=not can_go_on):
                 return False
-            self.on_event("primary_failed", f"the primary failed: {error}")
-            try:
-                await self._fail_over()
-            except OSError as refusal:
-                self.on_event("error", f"the secondary cannot become the primary: {refusal}")
+            self.primary_refused(error)
+            if can_go_on:
+                await self._try_to_fail_over()
             return era != self.era
+
+    def primary_refused(self, error: OSError) -> None:
+        """The primary is dead, whether or not the secondary can take its place."""
+        consequence = "" if self._can_go_on_without() else "; nothing can take its place"
+        self._health.failed(error, consequence)
+
+    async def look_at_primary(self) -> None:
+        """After a failure that nothing could help: is it over, or has the secondary come back?"""
+        async with self._lock:
+            if not self._pair.primary_problem:
+                return
+            if await self._health.ask():
+                self._health.works_again()
+                if not self._core.is_secondary_up:
+                    # What its label could not take when the secondary went.
+                    self._pair.secondary.parted(self._pair.primary)
+            elif self._can_go_on_without():
+                await self._try_to_fail_over()
+
+    async def _try_to_fail_over(self) -> None:
+        try:
+            await self._fail_over()
+        except OSError as refusal:
+            if is_leg_failure(refusal):
+                self._core.secondary_failed(refusal)
+            self.on_event("error", f"the secondary cannot become the primary: {refusal}")
 
     def _can_go_on_without(self) -> bool:
         core = self._core
         return core.is_secondary_up and not any(not record.path for record in core.compares.values())
-
-    async def _answers(self, error: OSError) -> bool:
-        """Whether the primary can still be written."""
-        is_recent = trio.current_time() - self._answered < _ANSWER_IS_GOOD_FOR_SECONDS
-        if is_recent and error.errno == errno.EIO:
-            return True
-        with trio.move_on_after(self._pair.config.leg_timeout_seconds):
-            try:
-                await trio.to_thread.run_sync(
-                    partial(self._pair.primary.write_label, is_in_use=True), abandon_on_cancel=True
-                )
-            except OSError as refusal:
-                if refusal.errno in PRIMARY_FAILURES:
-                    return False
-            self._answered = trio.current_time()
-            return True
-        return False
 
     async def _fail_over(self) -> None:
         core, pair = self._core, self._pair
@@ -130,7 +144,9 @@ class Roles:
             pair.secondary.state = LegState.FAULTY
             message = f"{leg.path} is the primary now, alone; the {old_place} leg is out"
             if lost:
-                message += f"; {len(lost)} paths had not reached it: twinfs status {self._pair.config.name}"
+                message += (
+                    f"; {count(len(lost), 'path')} had not reached it: twinfs status {self._pair.config.name}"
+                )
             self.on_event("promoted", message)
         core.wake()
 
@@ -144,6 +160,8 @@ class Roles:
             is_alone=is_alone,
             session=self._core.log.session,
             has_changed_roles=True,
+            was=leg.role,
+            together_until=time.time(),
         )
         await self._core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
 
@@ -224,7 +242,7 @@ class Roles:
             raise LegError(f"secondary leg: {self._pair.secondary.path}: {error}") from error
         if core.is_behind or core.stale:
             raise LegError(
-                f"the secondary lacks {len(core.pending) + len(core.stale)} changes.\n"
+                f"the secondary lacks {count(len(core.pending) + len(core.stale), 'change')}.\n"
                 f"  Why: twinfs events {self._pair.config.name}"
             )
 
@@ -249,6 +267,7 @@ class Roles:
             *self._content.open_anew(is_old_alive=everything is None),
         ]
         pair.primary = Leg(leg.place, leg.path, root_fd, leg.label)
+        pair.primary_problem = ""
         pair.secondary = Secondary(pair.config, old_place, None)
         # What is excluded is only on the old primary: never to be removed there.
         self._drainer.is_deleting_excluded = False

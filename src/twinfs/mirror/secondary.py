@@ -18,6 +18,7 @@ from twinfs.mirror.folders import TEMPORARY
 from twinfs.mirror.label import LabelChange, Leg
 from twinfs.mirror.lane import gave_up
 from twinfs.mirror.legs import check_partners, path_of
+from twinfs.mirror.parting import goes_on_alone
 from twinfs.model import LegState, LegStatus, Role, VolumeConfig
 
 _COMING_BACK_SECONDS: Final = 1.0
@@ -56,18 +57,20 @@ class Secondary:
     def fd(self) -> int:
         return -1 if self.leg is None else self.leg.fd
 
-    def parted(self, primary: Leg) -> None:
-        """The primary goes on alone: its label says so, durably, before it matters."""
+    def parted(self, primary: Leg) -> OSError | None:
+        """The primary goes on alone: its label says so, durably, before it matters. Why it refuses, if so:
+        the intent log still knows what is pending."""
         if self.leg is not None:
             self.state = LegState.FAULTY
             self._session = self.leg.label.session
             # Its descriptor went with the attachment.
             self.leg = None
         if not primary.label.is_alone:
-            # Should the primary refuse even that, the intent log still knows what is pending.
-            with contextlib.suppress(OSError):
-                change = LabelChange(events=primary.label.events + 1, is_alone=True)
-                primary.write_label(is_in_use=True, change=change)
+            try:
+                primary.write_label(is_in_use=True, change=goes_on_alone(primary.label))
+            except OSError as error:
+                return error
+        return None
 
     async def check(self, core: Core) -> None:
         """OSError when the disk is no longer what it was: unmounted under us, or without its label.
@@ -185,9 +188,11 @@ class Secondary:
                     return False  # another time: until then it only looks as if it lacked something
                 raise
         if primary.label.is_alone:
-            await trio.to_thread.run_sync(
-                lambda: primary.write_label(is_in_use=True, change=LabelChange(is_alone=False))
-            )
+            together = partial(primary.write_label, is_in_use=True, change=LabelChange(is_alone=False))
+            try:
+                await trio.to_thread.run_sync(together)
+            except OSError:
+                return False  # the primary's trouble: until it takes that, they look as if they had parted
         return True
 
     async def detach(self, core: Core, primary: Leg) -> None:
@@ -195,7 +200,7 @@ class Secondary:
         kill after it leaves a secondary that is known to be away."""
         change = LabelChange(is_detached=True)
         if not primary.label.is_alone:
-            change = LabelChange(is_detached=True, is_alone=True, events=primary.label.events + 1)
+            change |= goes_on_alone(primary.label)
         # From here on nobody says that it has caught up: the labels are to say that they part.
         self.is_detached = True
         try:

@@ -51,10 +51,13 @@ class State:
         self.attachment = Attachment(
             secondary_fd, 0 if secondary_fd < 0 else os.fstat(secondary_fd).st_dev, log
         )
+        self.applier.is_suspect = self.is_suspect
         self.given_up: list[Attachment] = []
         """Attachments of a disk that did not answer; calls there may still come back."""
         self.pending: deque[Change] = deque()
         self.compares: dict[int, Compare] = {}
+        self.compares_since: dict[int, float] = {}
+        """When each of `compares` was asked for, or what it stands for was changed."""
         self.comparing = 0
         self.doubts = 0
         """Grows when a comparison is asked for or ends, or a repair does: files of the secondary that are
@@ -131,6 +134,14 @@ class State:
             or self.compares
             or any((mark := node.stale) is not None and mark.is_behind for node in self.stale.values())
         )
+
+    def pending_since(self) -> float | None:
+        """Of the oldest change that the secondary lacks, in seconds since the epoch."""
+        found = [change.since for change in list(self.pending)[:1]]
+        found += [self.compares_since.get(number, time.time()) for number in list(self.compares)]
+        marks = (node.stale for node in list(self.stale.values()))
+        found += [mark.since for mark in marks if mark is not None and mark.is_behind]
+        return min(found, default=None)
 
     def is_done_up_to(self, number: int) -> bool:
         """Whether nothing is pending that was recorded by then."""

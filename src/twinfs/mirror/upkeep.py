@@ -14,11 +14,13 @@ from twinfs.errors import TwinfsError
 from twinfs.mirror import recovery
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
+from twinfs.mirror.failures import PRIMARY_FAILURES
 from twinfs.mirror.hang import HangWatch
 from twinfs.mirror.mend import Mender
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.schedule import seconds_until
 from twinfs.model import LegState, Mode
+from twinfs.words import count
 
 RETRY_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 1.0
@@ -41,6 +43,8 @@ class Upkeep:
         self.at = pair.config.at
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
         self.on_caught_up: Callable[[], None] = lambda: None
+        self.on_primary_refused: Callable[[OSError], None] = lambda error: None
+        self.look_at_primary: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         core.wake = self.wake
         core.on_secondary_error = self._on_secondary_error
 
@@ -123,7 +127,7 @@ class Upkeep:
             name = os.fsdecode(differing[0])
             self.on_event(
                 "verify_failed",
-                f"{len(differing)} of {compared} files that were copied to {self._pair.secondary.path} read"
+                f"{len(differing)} of {count(compared, 'file')} copied to {self._pair.secondary.path} read"
                 f" back otherwise, {name} for one: everything is compared, byte by byte",
             )
         self._core.compare_later(b"", 1)
@@ -153,8 +157,8 @@ class Upkeep:
             return  # it came back while the lock was waited for: what changes has to be known
         core.forget_single_changes()
         core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
-        limit = f"{self._pair.config.log_limit:,}"
-        self.on_event("log_full", f"more than {limit} changes wait: everything will be compared instead")
+        limit = count(self._pair.config.log_limit, "change")
+        self.on_event("log_full", f"more than {limit} wait: everything will be compared instead")
 
     async def _watch_log(self) -> None:
         """Say that the state store refuses, and that it does not any more. Changes are refused meanwhile:
@@ -182,6 +186,7 @@ class Upkeep:
         while True:
             await trio.sleep(RETRY_SECONDS)
             try:
+                await self.look_at_primary()
                 await self._bound_log()
                 if self._core.is_secondary_up and not self._core.is_secondary_asleep:
                     await self._pair.secondary.check(self._core)
@@ -223,7 +228,9 @@ class Upkeep:
         return failure
 
     def _on_secondary_error(self, error: OSError) -> None:
-        self._pair.secondary.parted(self._pair.primary)
+        refusal = self._pair.secondary.parted(self._pair.primary)
         self.wake()
         message = f"the secondary failed: {error}; changes are kept in the intent log"
         self.on_event("secondary_failed", message)
+        if refusal is not None and refusal.errno in PRIMARY_FAILURES:
+            self.on_primary_refused(refusal)

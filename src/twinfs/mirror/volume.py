@@ -24,6 +24,7 @@ from twinfs.mirror.report import leg_status, pending_of, status_of_legs
 from twinfs.mirror.roles import Roles
 from twinfs.mirror.upkeep import Upkeep
 from twinfs.model import LegState, Mode, Order, Pending, Survey, VolumeConfig, VolumeStatus
+from twinfs.words import count, some_of
 
 _SYNC_ROUNDS: Final = 10
 
@@ -54,6 +55,8 @@ class Volume:
         for part in parts_that_tell:
             part.on_event = self.tell
         self.upkeep.on_caught_up = self._forget_unreached
+        self.upkeep.on_primary_refused = self.roles.primary_refused
+        self.upkeep.look_at_primary = self.roles.look_at_primary
         if pair.secondary.leg is None:
             core.secondary_missing()
             pair.secondary.parted(pair.primary)
@@ -105,6 +108,11 @@ class Volume:
             self.tell(kind, message)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found when the volume was opened, as long as nobody was told."""
+        return tuple(message for _, message in self._notes)
+
+    @property
     def drain_lock(self) -> trio.Lock:
         """Held by whoever copies to the secondary; hold it to be the only one."""
         return self._drainer.lock
@@ -134,7 +142,7 @@ class Volume:
                 raise LegError(secondary.problem)
             raise LegError(
                 f"secondary leg: {secondary.path} is {secondary.state}; "
-                f"{self.pending().changes} changes wait for it."
+                f"{count(self.pending().changes, 'change')} pending."
             )
         number = core.log.last_number
         for _ in range(_SYNC_ROUNDS):
@@ -153,9 +161,10 @@ class Volume:
                 raise LegError(f"secondary leg: {secondary.path}: {error}") from error
             if self._drainer.has_troubles:
                 break
+        left, name = sorted(unreached.paths_of(core)), self.config.name
         raise LegError(
-            f"secondary leg: {self.pending().changes} changes could not be made.\n"
-            f"  Why: twinfs events {self.config.name}"
+            f"secondary leg: {count(len(left), 'path')} could not be brought up to date: {some_of(left)}.\n"
+            f"  They stay in the intent log; why: twinfs events {name}; go on with: twinfs sync {name}"
         )
 
     async def set_mode(self, mode: Mode, interval_seconds: float | None, at: str | None) -> None:
@@ -215,7 +224,8 @@ class Volume:
         await self.pair.secondary.look_at_space(self.core)
 
     def status(self, *, pid: int | None, mountpoint: str | None) -> VolumeStatus:
-        trouble = self._drainer.trouble
+        trouble, is_failed = self._drainer.trouble, bool(self.pair.primary_problem)
+        primary = LegState.FAULTY if is_failed else LegState.IN_SYNC
         state, secondary, action = status_of_legs(self.pair.config, self.core, self.pair, trouble)
         return VolumeStatus(
             volume=self.config.name,
@@ -223,7 +233,7 @@ class Volume:
             state=state,
             mode=self.core.mode,
             mountpoint=mountpoint,
-            legs=(leg_status(self.pair.primary, LegState.IN_SYNC), self.pair.secondary.status(secondary)),
+            legs=(leg_status(self.pair.primary, primary), self.pair.secondary.status(secondary)),
             pending=self.pending(),
             last_scrub=None,
             action=action,

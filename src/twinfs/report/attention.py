@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from twinfs.model import LegState, LegStatus, VolumeState, VolumeStatus
+from twinfs.words import count
 
 _FINE = (LegState.IN_SYNC, LegState.STALE)
 
@@ -31,5 +32,5 @@ def attention_of(status: VolumeStatus) -> Attention | None:
 def _text(status: VolumeStatus, legs: list[LegStatus]) -> str:
     about = [f"the volume is {status.state}", *(f"the {leg.role} is {leg.state}: {leg.path}" for leg in legs)]
     if status.pending.changes:
-        about.append(f"{status.pending.changes} changes wait for it")
+        about.append(f"{count(status.pending.changes, 'change')} waiting for it")
     return "; ".join(about) + (f". To do: {status.action}" if status.action else "")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 
+from twinfs.words import count
+
+__all__ = ["count", "duration", "moment", "size"]
+
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -41,8 +45,3 @@ def moment(seconds_since_epoch: float, now: float) -> str:
     then = time.localtime(seconds_since_epoch)
     is_today = then[:3] == time.localtime(now)[:3]
     return time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S", then)
-
-
-def count(number: int, noun: str) -> str:
-    """ "1 file", "12 files"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,7 +11,7 @@ _ORDINARY: Final = frozenset(
 )
 """What somebody asked for, and saw."""
 
-_GOOD_NEWS: Final = frozenset(("secondary_back", "attention_over", "log_works", "test"))
+_GOOD_NEWS: Final = frozenset(("secondary_back", "primary_back", "attention_over", "log_works", "test"))
 
 _BAD_NEWS: Final = frozenset(
     (

@@ -108,3 +108,11 @@ def test_legs_of_two_volumes_are_refused(paths, tmp_path):
     create_volume(paths, other, adopt=False)
     with pytest.raises(WrongDiskError, match="not the two legs of one volume"):
         recover_volume(paths, str(tmp_path / "primary"), str(tmp_path / "fourth"))
+
+
+def test_two_legs_on_one_disk_get_a_warning_and_are_made_all_the_same(paths, tmp_path):
+    said: list[str] = []
+    made = create_volume(paths, make_config(tmp_path), adopt=False, say=said.append)
+    assert len(said) == 1
+    assert "are on one file system: when that fails, both copies are gone" in said[0]
+    assert config.load(paths, made.name) == made

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinfs.errors import StateError
+from twinfs.journal import log as journal_log
 from twinfs.journal.log import IntentLog, LogFile, create
 from twinfs.journal.records import (
     Abort,
     Applied,
     Cleared,
+    Clock,
     Closed,
     Commit,
     Compare,
@@ -49,6 +53,12 @@ RECORDS: list[tuple[int, Record]] = [
     (8, Exclude(b"tmp")),
     (9, Touched(b"e")),
 ]
+
+
+@pytest.fixture(autouse=True)
+def timeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log does not say when: which records are in it does not depend on how long a test takes."""
+    monkeypatch.setattr(journal_log, "_CLOCK_SECONDS", math.inf)
 
 
 @pytest.fixture
@@ -286,3 +296,19 @@ def test_two_threads_may_owe_and_append_at_once(tmp_path: Path, log: IntentLog) 
     assert is_whole
     for kind in (Abort, Touched):
         assert len({number for number, record in records if isinstance(record, kind)}) == 600
+
+
+def test_the_log_says_when_something_is_recorded_at_most_once_a_second(
+    tmp_path: Path, log: IntentLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_log, "_CLOCK_SECONDS", 1.0)
+    told: list[Record] = []
+    log.on_record = lambda number, record: told.append(record)
+    for now in (1000.0, 1000.5, 1002.0, 900.0):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda now=now: now)
+            log.append(7, Touched(b"f"))
+    touched = (7, Touched(b"f"))
+    clocks = [(0, Clock(now)) for now in (1000.0, 1002.0, 900.0)]
+    assert load(tmp_path) == ([clocks[0], touched, touched, clocks[1], touched, clocks[2], touched], True)
+    assert told == [touched[1]] * 4

@@ -8,6 +8,7 @@ from twinfs.journal.records import (
     Abort,
     Applied,
     Cleared,
+    Clock,
     Closed,
     Commit,
     Compare,
@@ -163,3 +164,20 @@ def test_a_rename_between_two_names_of_one_file_changes_nothing() -> None:
     """rename(2): if both names are links to one file, nothing is done."""
     records = [(1, Stale(5, b"b", 0, 10)), *committed(2, Rename(b"a", b"b", False, 5), 5)]
     assert paths(recover(records)) == {5: b"b"}
+
+
+def test_what_is_pending_is_known_with_its_time_where_the_log_tells_it() -> None:
+    records = [
+        *committed(1, made(b"unknown")),
+        (0, Clock(100.0)),
+        *committed(2, made(b"f")),
+        (3, Stale(77, b"f", 0, 10)),
+        (4, Compare(b"d", 0)),
+        (0, Clock(200.0)),
+        (3, Stale(77, b"g", 0, 10)),
+        *committed(5, made(b"h")),
+        (6, Stale(78, b"h", 0, 10)),
+        (6, Cleared(78)),
+        (4, Compared()),
+    ]
+    assert recover(records).since == {2: 100.0, 3: 100.0, 5: 200.0}

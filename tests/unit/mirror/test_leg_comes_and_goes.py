@@ -213,8 +213,9 @@ async def test_a_replacement_that_fails_leaves_no_descriptor_behind_that_is_used
         def refuse(*_: object) -> None:
             raise TwinfsError("the settings cannot be written")
 
+        order = Order(Action.REPLACE, "secondary", str(new), is_forced=True)
         with pytest.raises(TwinfsError):
-            await volume.recover(Order(Action.REPLACE, "secondary", str(new)), False, lambda _: None, refuse)
+            await volume.recover(order, False, lambda _: None, refuse)
         assert volume.pair.secondary.leg is None
         assert volume.pair.primary.label.is_alone
         await volume.sync()

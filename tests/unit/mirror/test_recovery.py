@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from twinfs.errors import SplitBrainError, TwinfsError
 from twinfs.fsio.syscalls import RENAME_EXCHANGE
 from twinfs.mirror.attributes import Wanted
+from twinfs.mirror.recovery import records_of
+from twinfs.mirror.volume import Volume
 from twinfs.model import Mode
 from unit.mirror.kit import SHM, Ground, User, abandon, new_ground, running
 
@@ -210,3 +213,37 @@ def test_any_operations_killed_anywhere_end_with_equal_legs(
     with tempfile.TemporaryDirectory(dir=where, prefix="twinfs-unit-") as directory:
         ground = new_ground(Path(directory), mode)
         trio.run(run_steps, ground, steps)
+
+
+@pytest.mark.parametrize("is_counted", (True, False), ids=("counted", "too many to count"))
+async def test_the_age_of_the_oldest_change_survives_every_remount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_counted: bool
+) -> None:
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    async with running(ground) as user:
+        await user.put("f", bytes(5000))
+    began = time.time()
+    volume = ground.open()
+    monkeypatch.setattr(time, "time", lambda: began + 100)
+    await User(volume).write("f", 0, b"oldest")
+    await User(volume).put("g", bytes(3000))
+    if not is_counted:
+        volume.core.forget_single_changes()
+        volume.core.log.start(records_of(volume.core), volume.core.log.last_number, volume.core.durable_ns)
+    abandon(volume)
+    for later in (400, 700):
+        monkeypatch.setattr(time, "time", lambda later=later: began + later)
+        pending = Volume.offline_status(ground.config, ground.state).pending
+        assert pending.changes > 0
+        assert pending.lag_seconds == pytest.approx(later - 100, abs=2)
+        assert pending.bytes == (8000 if is_counted else 0)
+        volume = ground.open()
+        assert volume.pending().lag_seconds == pytest.approx(later - 100, abs=2)
+        assert volume.pending().bytes == pending.bytes
+        abandon(volume)
+    volume = ground.open()
+    await volume.sync()
+    assert volume.pending().lag_seconds == 0.0
+    await volume.close()
+    pending = Volume.offline_status(ground.config, ground.state).pending
+    assert (pending.changes, pending.bytes, pending.lag_seconds) == (0, 0, 0.0)

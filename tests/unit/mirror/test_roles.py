@@ -14,7 +14,7 @@ from twinfs.errors import TwinfsError
 from twinfs.journal.log import IntentLog
 from twinfs.mirror import label
 from twinfs.mirror.volume import Volume
-from twinfs.model import LegState, Mode, Role
+from twinfs.model import LegState, Mode, Role, VolumeState
 from unit.mirror.kit import Ground, User, abandon, new_ground, running
 
 
@@ -134,3 +134,83 @@ async def test_a_leg_that_is_being_detached_does_not_catch_up_on_its_label(
         known = volume.pair.primary.label
         assert (known.is_alone, known.is_detached, known.events) == (True, True, 2)
         assert secondary.state is LegState.MISSING
+
+
+DEAD = OSError(errno.EIO, "it does not answer")
+
+
+async def test_when_both_disks_are_dead_the_primary_is_called_failed_until_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        volume = user.volume
+        events: list[tuple[str, str]] = []
+        volume.on_event = lambda kind, message: events.append((kind, message))
+        with monkeypatch.context() as patch:
+
+            def refuse(*_: Any) -> None:
+                raise DEAD
+
+            patch.setattr(label, "_write_label", refuse)
+            assert not await volume.roles.primary_failed(volume.roles.era, DEAD)
+            assert not await volume.roles.primary_failed(volume.roles.era, DEAD)
+            status = volume.status(pid=1, mountpoint="/mnt")
+            assert status.state is VolumeState.FAILED
+            assert [leg.state for leg in status.legs] == [LegState.FAULTY, LegState.FAULTY]
+            assert status.action is not None and "both disks are out" in status.action
+            await volume.roles.look_at_primary()
+            assert [kind for kind, _ in events].count("primary_failed") == 1
+            assert not volume.pair.primary.label.is_alone
+        await volume.roles.look_at_primary()
+        assert events[-1][0] == "primary_back"
+        assert volume.pair.primary.label.is_alone, "nothing on the disk says that they have parted"
+        status = volume.status(pid=1, mountpoint="/mnt")
+        assert (status.state, status.legs[0].state) == (VolumeState.DEGRADED, LegState.IN_SYNC)
+
+
+async def test_a_primary_that_refuses_when_the_secondary_goes_is_known_to_have_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        volume = user.volume
+        events: list[tuple[str, str]] = []
+        volume.on_event = lambda kind, message: events.append((kind, message))
+        with monkeypatch.context() as patch:
+
+            def refuse(*_: Any) -> None:
+                raise DEAD
+
+            patch.setattr(label, "_write_label", refuse)
+            volume.core.secondary_failed(DEAD)
+        assert [kind for kind, _ in events] == ["secondary_failed", "primary_failed"]
+        assert "nothing can take its place" in events[-1][1]
+        assert volume.status(pid=1, mountpoint="/mnt").state is VolumeState.FAILED
+
+
+async def test_a_secondary_that_is_back_takes_the_place_of_a_primary_that_is_still_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        await user.put("f", b"1")
+        volume = user.volume
+        await volume.sync()
+        primary, write = volume.pair.primary.fd, label._write_label
+
+        def refuse_one(root_fd: int, *rest: Any) -> None:
+            if root_fd == primary:
+                raise DEAD
+            write(root_fd, *rest)
+
+        monkeypatch.setattr(label, "_write_label", refuse_one)
+        volume.core.secondary_failed(DEAD)
+        assert volume.status(pid=1, mountpoint="/mnt").state is VolumeState.FAILED
+        assert await volume.upkeep.look_for_secondary()
+        await volume.roles.look_at_primary()
+        assert volume.pair.primary.path == ground.config.secondary
+        assert await user.read("f") == b"1"
+        status = volume.status(pid=1, mountpoint="/mnt")
+        assert (status.state, status.legs[0].state) == (VolumeState.DEGRADED, LegState.IN_SYNC)
+        monkeypatch.undo()
