@@ -37,6 +37,7 @@ def test_a_guest_writes_a_file_system_is_shut_down_and_the_image_shows_it(machin
     browsed = run(*mounting, env=machines.twinfs_env, check=False)
     assert browsed.returncode == 1
     assert "is the disk of a running machine" in browsed.stderr
+    assert "twinfs image mount qmp:box" in browsed.stderr
     assert not is_mounted(mountpoint)
 
     console.run("umount /mnt")
