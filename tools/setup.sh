@@ -25,8 +25,8 @@ helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr b3sum bindfs btrfs-progs busybox-static coreutils dnsmasq-base e2fsprogs fio gddrescue git
- iproute2 iputils-ping lvm2 lz4 mount nftables ovmf procps psmisc qemu-system-x86 qemu-utils rsync seabios sqlite3
- systemd tar util-linux xfsprogs xvfb"
+ iproute2 iputils-ping isolinux lvm2 lz4 mount nftables ovmf procps psmisc qemu-efi-aarch64 qemu-system-arm
+ qemu-system-x86 qemu-utils rsync seabios sqlite3 syslinux-common systemd tar util-linux xfsprogs xvfb"
 image_packages="cryptsetup-bin dosfstools erofs-utils ewf-tools exfat-fuse exfatprogs fdisk genisoimage
  libfsapfs-utils mtools ntfs-3g parted squashfs-tools udftools xorriso
  xz-utils zstd"

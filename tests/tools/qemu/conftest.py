@@ -68,11 +68,11 @@ class Machines:
     def directory(self, name: str) -> Path:
         return self.run_dir / "qemu" / "machines" / name
 
-    def linux(self, words: str = "") -> tuple[str | Path, ...]:
+    def linux(self, words: str = "", kernel_name: str = "vmlinux") -> tuple[str | Path, ...]:
         """What makes a machine boot the tests' Linux: small, on a processor that is emulated fast."""
         if not self.initramfs.exists():
             guest.make_initramfs(self.initramfs)
-        kernel = ("-kernel", guest.kernel(), "-initrd", self.initramfs)
+        kernel = ("-kernel", guest.kernel(kernel_name), "-initrd", self.initramfs)
         return ("--", *kernel, "-append", f"console=ttyS0 quiet {words}", "-cpu", "qemu64")
 
     def boot(self, name: str, disk: Path, *options: str | Path, words: str = "") -> Console:
@@ -80,9 +80,9 @@ class Machines:
         self.qemu("run", disk, "--name", name, "--detach", *small, *options, *self.linux(words))
         return self.console(name)
 
-    def console(self, name: str) -> Console:
+    def console(self, name: str, timeout: float = 120) -> Console:
         """When it has booted."""
-        self.consoles.append(Console(self.directory(name) / "console.sock"))
+        self.consoles.append(Console(self.directory(name) / "console.sock", timeout))
         return self.consoles[-1]
 
     def start_beside(self, *words: str | Path) -> subprocess.Popen[str]:
