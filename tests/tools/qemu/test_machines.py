@@ -101,6 +101,21 @@ def test_a_machine_that_was_killed_leaves_nothing_and_its_name_is_free(machines,
     assert [machine["name"] for machine in machines.list()] == ["box"]
 
 
+def test_a_qemu_that_crashes_ends_its_helper_with_a_message_and_leaves_nothing(machines, disk):
+    shared = machines.base / "shared"
+    shared.mkdir()
+    process = machines.start(
+        "run", disk, "--headless", "--name", "box", "--memory", "128M", "--share", shared
+    )
+    wait_until(machines.list, 60, "it did not start")
+    os.kill(machines.list()[0]["pid"], signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "QEMU ended with -9" in out
+    assert files_of(machines) == []
+    wait_until(lambda: not servers_of(shared), 60, "virtiofsd did not end")
+
+
 def test_no_machine_outlives_the_helper_that_was_killed(machines, disk):
     process = machines.start("run", disk, "--headless", "--name", "box", "--memory", "128M")
     wait_until(machines.list, 60, "it did not start")
