@@ -146,7 +146,7 @@ class ImageReader:
         return waiting.result
 
     async def _await(self, waiting: _Waiting, stream: trio.SocketStream) -> None:
-        self._deadline_moved = trio.current_time()
+        # Not moved by other questions: one thread of a reader may hang while the others answer.
         started = trio.current_time()
         while not waiting.answered.is_set():
             left = max(started, self._deadline_moved) + PATIENCE_SECONDS - trio.current_time()

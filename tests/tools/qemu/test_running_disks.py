@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.machine import is_mounted, run
+from support.machine import is_mounted, needs_root, run
 from support.volume import is_running, twinfs_command, wait_until
 from tools.qemu.conftest import Machines, wait_until_gone
 from twinfs.images.running.monitor import Monitor
@@ -174,6 +174,51 @@ def test_a_machine_by_the_socket_of_its_monitor_and_one_that_does_not_run(machin
         assert words in refused.stderr
     mapped = looking.image("affected", "qmp:box", "--map", "x", check=False)
     assert (mapped.returncode, mapped.stdout) == (2, "")
+
+
+@needs_root
+def test_a_block_device_that_a_machine_writes_to_is_refused_and_looked_at_by_its_name(machines, looking):
+    file = machines.base / "file.img"
+    file.write_bytes(bytes(16 << 20))
+    device = Path(run("losetup", "--find", "--show", file).stdout.strip())
+    try:
+        machines.qemu("run", device, "--name", "box", "--detach", "--memory", "64M")
+        refused = looking.image("info", device, check=False)
+        assert refused.returncode == 1
+        assert "twinfs image mount qmp:box" in refused.stderr
+        assert "qmp image, 16.0 MiB" in looking.image("info", "qmp:box").stdout
+        machines.qemu("stop", "box", "--timeout", "0")
+        assert "raw image, 16.0 MiB" in looking.image("info", device).stdout
+    finally:
+        run("losetup", "--detach", device)
+
+
+def test_a_machine_that_is_stopped_costs_an_error_and_no_hang(machines, disk, looking):
+    machines.qemu("run", disk, "--name", "box", "--detach", "--memory", "64M")
+    mountpoint = looking.mount("qmp:box")
+    [machine] = machines.list()
+    os.kill(machine["pid"], signal.SIGSTOP)
+    try:
+        with pytest.raises(OSError, match="Input/output error"):
+            read_far(mountpoint)
+    finally:
+        os.kill(machine["pid"], signal.SIGCONT)
+    wait_until(lambda: _is_read(mountpoint), 60, "it is not read again")
+    looking.unmount(mountpoint)
+    assert left_in_qemu(machines, "box") == []
+
+
+def read_far(mountpoint: Path) -> bytes:
+    """What nobody has read before."""
+    with (mountpoint / "disk.img").open("rb") as file:
+        return os.pread(file.fileno(), 4096, 40 << 20)
+
+
+def _is_read(mountpoint: Path) -> bool:
+    try:
+        return read_far(mountpoint) == bytes(4096)
+    except OSError:
+        return False
 
 
 def test_a_command_that_is_asked_to_end_leaves_no_snapshot(machines, disk, looking):
