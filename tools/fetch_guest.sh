@@ -2,7 +2,8 @@
 # For the tests: the kernel of the guests that they boot, into $1. Debian's package is unpacked, not installed.
 #
 #   vmlinux     uncompressed: under emulation a guest spends seconds in decompressing its kernel
-#   modules/    what a guest needs for its disks and its network
+#   vmlinuz     as it is, for boot loaders and firmware
+#   modules/    what a guest needs for its disks, its network, and file systems that the host may not have
 set -eu
 
 kept=$1
@@ -34,7 +35,8 @@ dpkg-deb -x "$work"/*.deb "$work/unpacked"
 
 mkdir -p "$kept/modules"
 for module in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk \
-    failover net_failover virtio_net button evdev fuse virtiofs isofs fat vfat nls_cp437 nls_ascii; do
+    failover net_failover virtio_net button evdev fuse virtiofs efivarfs cdrom crc-itu-t isofs udf fat vfat exfat \
+    nls_cp437 nls_ascii nls_utf8; do
     find "$work/unpacked" -name "$module.ko" -exec cp {} "$kept/modules" \;
     [ -e "$kept/modules/$module.ko" ] || grep -q "/$module.ko" "$work"/unpacked/lib/modules/*/modules.builtin \
         || die "the kernel package has no $module.ko"
@@ -49,4 +51,5 @@ begin=$(($(number 497 1) * 512 + 512 + $(number 584 4)))
 length=$(($(number 588 4) - 4))
 tail -c "+$((begin + 1))" "$image" | head -c "$length" | lz4 -dcq >"$kept/vmlinux.new"
 mv "$kept/vmlinux.new" "$kept/vmlinux"
+cp "$image" "$kept/vmlinuz"
 echo "$made_by" >"$kept/made-by"

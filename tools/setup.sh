@@ -19,14 +19,16 @@ prefix=${PREFIX:-/usr/local}
 installed=$prefix/lib/twinfs
 manuals="$prefix/share/man/man1/twinfs.1 $prefix/share/man/man1/twinfs-capture.1 $prefix/share/man/man1/twinfs-qemu.1"
 units=$prefix/lib/systemd/system
+# In $installed: the directories that were not there before.
+made_list=.made-directories
 helpers="/sbin/mount.fuse.twinfs /sbin/umount.fuse.twinfs"
 
 # pyfuse3 is built from source, hence the compiler, headers and pkg-config.
 run_packages="gcc libc6-dev pkg-config libfuse3-dev fuse3"
 python_packages="python3 python3-venv python3-dev"
 test_packages="acl attr b3sum bindfs btrfs-progs busybox-static coreutils dnsmasq-base e2fsprogs fio gddrescue git
- iproute2 iputils-ping lvm2 lz4 mount nftables ovmf procps psmisc qemu-system-x86 qemu-utils rsync seabios sqlite3
- systemd tar util-linux xfsprogs xvfb"
+ iproute2 iputils-ping isolinux lvm2 lz4 mount nftables ovmf procps psmisc qemu-efi-aarch64 qemu-system-arm
+ qemu-system-x86 qemu-utils rsync seabios sqlite3 syslinux-common systemd tar util-linux xfsprogs xvfb"
 image_packages="cryptsetup-bin dosfstools erofs-utils ewf-tools exfat-fuse exfatprogs fdisk genisoimage
  libfsapfs-utils mtools ntfs-3g parted squashfs-tools udftools xorriso
  xz-utils zstd"
@@ -142,6 +144,17 @@ make_venv() {
     say "done"
 }
 
+# Like mkdir -p; what it makes goes to $made, for `uninstall` to take away: $prefix may not have been there.
+make_directory() {
+    missing=$1
+    while [ ! -d "$missing" ]; do
+        made="$made$missing
+"
+        missing=$(dirname "$missing")
+    done
+    mkdir -p "$1"
+}
+
 # A copy, not a link into the checkout: what root mounts at boot must not change with the next `git pull`,
 # nor be writable by whoever owns the checkout.
 install_system() {
@@ -154,13 +167,18 @@ install_system() {
     cp -R pyproject.toml README.md LICENSE src "$sources"
     cp -R tools/capture tools/qemu "$sources/tools"
     rm -rf "$sources"/src/*.egg-info
+    made=
+    for directory in "$prefix/lib" "$prefix/bin" "$prefix/share/man/man1" "$units"; do
+        make_directory "$directory"
+    done
     "$python" -m venv "$installed" || die "$python could not make a virtual environment in $installed"
+    # Added to what an earlier installation has noted, and kept whatever fails from here on.
+    printf '%s' "$made" >>"$installed/$made_list"
     pip_install "$installed" "$sources"
     # Libraries of twinfs-capture that not every machine has a build of; twinfs does not need them.
     (pip_install "$installed" "$sources[capture]") \
         || say "goes on without these: twinfs-capture has no --hash blake3 and captures no screens"
     (pip_install "$installed" "$sources[luks]") || say "goes on without these: twinfs opens no LUKS volumes"
-    mkdir -p "$prefix/bin" "$prefix/share/man/man1"
     ln -sf "$installed/bin/twinfs" "$prefix/bin/twinfs"
     ln -sf "$installed/bin/twinfs-capture" "$prefix/bin/twinfs-capture"
     ln -sf "$installed/bin/twinfs-qemu" "$prefix/bin/twinfs-qemu"
@@ -175,10 +193,15 @@ install_system() {
 }
 
 uninstall_system() {
+    # The deepest first; what somebody else has put something into stays.
+    made=$(sort -r "$installed/$made_list" 2>/dev/null || true)
     rm -rf "$installed"
     # shellcheck disable=SC2086 # a list of words
     rm -f "$prefix/bin/twinfs" "$prefix/bin/twinfs-capture" "$prefix/bin/twinfs-qemu" $manuals $helpers \
         "$units"/twinfs-scrub@.service "$units"/twinfs-scrub@.timer
+    echo "$made" | while read -r directory; do
+        [ -z "$directory" ] || rmdir --ignore-fail-on-non-empty "$directory" 2>/dev/null || true
+    done
     say "removed $installed $prefix/bin/twinfs $prefix/bin/twinfs-capture $prefix/bin/twinfs-qemu $helpers; settings and state stay"
 }
 

@@ -6,18 +6,25 @@ import os
 import re
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.machine import tool
 
 KEPT = Path(__file__).resolve().parents[2] / ".venv" / "guest"
-"""vmlinux, uncompressed, which saves seconds under emulation; and modules/*.ko."""
+"""vmlinux, uncompressed, which saves seconds under emulation; vmlinuz, as it is; and modules/*.ko."""
 
 # In the order of loading: each needs those before it.
 MODULES = (
     *("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci"),
     *("virtio_blk", "failover", "net_failover", "virtio_net", "button", "evdev"),
     *("fuse", "virtiofs"),
+)
+
+# Loaded by a test that wants them, in this order.
+FILE_SYSTEMS = (
+    *("cdrom", "crc-itu-t", "nls_ascii", "nls_cp437", "nls_utf8"),
+    *("isofs", "udf", "fat", "vfat", "exfat"),
 )
 
 # The power button is answered as an init system does: a shutdown that does not wait for anybody.
@@ -44,19 +51,22 @@ exec sh
 """
 
 
-def kernel() -> Path:
-    vmlinux = KEPT / "vmlinux"
-    assert vmlinux.exists(), f"{vmlinux} is missing: make setup-test fetches it"
-    return vmlinux
+def kernel(name: str = "vmlinux") -> Path:
+    found = KEPT / name
+    assert found.exists(), f"{found} is missing: make setup-test fetches it"
+    return found
 
 
-def make_initramfs(path: Path) -> Path:
-    """In the format of the kernel's Documentation/driver-api/early-userspace/buffer-format.rst."""
+def make_initramfs(path: Path, more: Sequence[str] = ()) -> Path:
+    """With `more` modules, which are there and not loaded.
+
+    Format: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
+    """
     busybox = Path(tool("busybox", "busybox-static")).read_bytes()
     files: list[tuple[str, int, bytes]] = [(name, 0o40755, b"") for name in _DIRECTORIES]
     files += [("init", 0o100755, _INIT.format(modules=" ".join(MODULES)).encode())]
     files += [("bin/busybox", 0o100755, busybox)]
-    files += [(f"modules/{name}.ko", 0o100644, _module(name)) for name in MODULES]
+    files += [(f"modules/{name}.ko", 0o100644, _module(name)) for name in (*MODULES, *more)]
     with path.open("wb") as archive:
         for number, (name, mode, content) in enumerate([*files, ("TRAILER!!!", 0, b"")], 1):
             fields = [number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]

@@ -8,12 +8,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, passphrase_in
-from twinfs.cli.parameters import Json
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile
+from twinfs.cli.image_reader import tree_of
+from twinfs.cli.parameters import InjectedPaths, Json
 from twinfs.cli.talk import result, say
-from twinfs.errors import ImageError
+from twinfs.errors import ImageError, UsageError
 from twinfs.images.protocol import DirectoryEntry, InodeStat
-from twinfs.images.worker.client import ReaderClient
+from twinfs.images.running.address import PREFIX
 from twinfs.images.worker.remote import RemoteTree
 from twinfs.report import human, json_lines
 from twinfs.report.image_text import printable
@@ -28,6 +29,7 @@ def affected(
     map_file: Annotated[str, Parameter(name="--map", help="ddrescue's map file of the disk.")],
     passphrase_file: PassphraseFile = None,
     json: Json = False,
+    paths: InjectedPaths,
 ) -> int:
     """List the files that lie where a disk could not be read.
 
@@ -39,8 +41,10 @@ def affected(
 
         twinfs image affected --map usb_key.img.map usb_key.img
     """
-    with ReaderClient(image, map_file, passphrase_in(passphrase_file)) as reader:
-        search = _Search(RemoteTree(reader), is_json=json)
+    if image.startswith(PREFIX):
+        raise UsageError("a map goes with the image of a disk that was partly read, not with a machine")
+    with tree_of(paths, image, map_file=map_file, passphrase_file=passphrase_file) as tree:
+        search = _Search(tree, is_json=json)
         search.all()
     if not json:
         say(f"{human.count(search.files, 'file')} affected, {human.size(search.unread_bytes)} of them unread")

@@ -7,14 +7,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside, passphrase_in
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside
+from twinfs.cli.image_reader import tree_of
+from twinfs.cli.parameters import InjectedPaths
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import say
 from twinfs.errors import ImageError
 from twinfs.images.extract import Extracted, Extractor
 from twinfs.images.paths import resolve
-from twinfs.images.worker.client import ReaderClient
-from twinfs.images.worker.remote import RemoteTree
 from twinfs.model import Progress
 from twinfs.report.human import count, size
 from twinfs.report.image_text import printable
@@ -27,6 +27,7 @@ def extract(
     /,
     *,
     passphrase_file: PassphraseFile = None,
+    paths: InjectedPaths,
 ) -> int:
     """Copy a file or directory out of an image.
 
@@ -42,9 +43,7 @@ def extract(
         twinfs image extract disk.img /p1/home/anna /tmp
         twinfs image extract backup.qcow2 /p2/etc /tmp/old_etc
     """
-    passphrase = passphrase_in(passphrase_file)
-    with ReaderClient(image, passphrase=passphrase) as reader, ProgressDisplay() as display:
-        tree = RemoteTree(reader)
+    with tree_of(paths, image, passphrase_file=passphrase_file) as tree, ProgressDisplay() as display:
         inside = os.fsencode(path)
         inode = resolve(tree, inside)
         directory_fd, name = _place(os.fsencode(destination), inside)

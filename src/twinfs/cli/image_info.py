@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, passphrase_in
-from twinfs.cli.parameters import Json
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile
+from twinfs.cli.image_reader import tree_of
+from twinfs.cli.parameters import InjectedPaths, Json
 from twinfs.cli.talk import result
-from twinfs.images.worker.client import ReaderClient
-from twinfs.images.worker.remote import RemoteTree
 from twinfs.report import image_json, image_text, json_lines
 
 
-def info(image: ImagePath, /, *, passphrase_file: PassphraseFile = None, json: Json = False) -> int:
+def info(
+    image: ImagePath, /, *, passphrase_file: PassphraseFile = None, json: Json = False, paths: InjectedPaths
+) -> int:
     """Tell what an image holds: its partitions and their file systems.
 
     Knows raw and split images, qcow2, VMDK, VDI, VHD, VHDX, E01, and any of
@@ -23,7 +24,7 @@ def info(image: ImagePath, /, *, passphrase_file: PassphraseFile = None, json: J
         twinfs image info disk.img
         twinfs image info backup.qcow2 --json
     """
-    with ReaderClient(image, passphrase=passphrase_in(passphrase_file)) as reader:
-        found = RemoteTree(reader).info()
+    with tree_of(paths, image, passphrase_file=passphrase_file) as tree:
+        found = tree.info()
     result(json_lines.line(image_json.info_dict(found)) if json else image_text.info_text(found))
     return 0

@@ -9,13 +9,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside, passphrase_in
-from twinfs.cli.parameters import Json
+from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside
+from twinfs.cli.image_reader import tree_of
+from twinfs.cli.parameters import InjectedPaths, Json
 from twinfs.cli.talk import result, say
 from twinfs.errors import ImageError
 from twinfs.images.paths import resolve
 from twinfs.images.protocol import DirectoryEntry, InodeStat
-from twinfs.images.worker.client import ReaderClient
 from twinfs.images.worker.remote import RemoteTree
 from twinfs.report import json_lines
 from twinfs.report.image_text import long_line, printable
@@ -32,6 +32,7 @@ def ls(
     recursive: Annotated[bool, Parameter(name=["-R", "--recursive"], help="All that is beneath.")] = False,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
+    paths: InjectedPaths,
 ) -> int:
     """List what is in an image.
 
@@ -47,8 +48,8 @@ def ls(
         twinfs image ls disk.img /p1/etc -l
         twinfs image ls disk.img /p1 -R --json
     """
-    with ReaderClient(image, passphrase=passphrase_in(passphrase_file)) as reader:
-        listing = _Listing(RemoteTree(reader), is_long=long, is_recursive=recursive, is_json=json)
+    with tree_of(paths, image, passphrase_file=passphrase_file) as tree:
+        listing = _Listing(tree, is_long=long, is_recursive=recursive, is_json=json)
         listing.show(os.fsencode(path))
         return 1 if listing.has_failed else 0
 

@@ -30,8 +30,11 @@ def mount(
     whole disk. Set-id bits and device nodes are shown and without effect.
     As root every user may look, as the permissions in the image allow;
     otherwise you alone, and you may read all of it. An image that is
-    rewritten meanwhile is opened anew; the disk of a virtual machine that
-    runs is refused.
+    rewritten meanwhile is opened anew.
+
+    The image of a virtual machine that runs is refused; qmp:NAME shows its
+    disk as it is now, while the guest goes on. NAME is of `twinfs-qemu list`,
+    or the path of a monitor's socket; qmp:NAME/DRIVE is another of its disks.
 
     Of a disk that was partly read, ddrescue's map says which parts: with --map
     reading any other is an error, where the image has zeros.
@@ -41,6 +44,7 @@ def mount(
     For example:
 
         twinfs image mount disk.qcow2 /tmp/disk
+        twinfs image mount qmp:box /tmp/box
         ls /tmp/disk/p1
         twinfs umount /tmp/disk
     """

@@ -11,7 +11,9 @@ from twinfs.errors import ImageError
 _MAX_PASSPHRASE_BYTES: Final = 8 << 20
 """As of cryptsetup's key files."""
 
-ImagePath: TypeAlias = Annotated[str, Parameter(help="The image file, or a block device.")]
+ImagePath: TypeAlias = Annotated[
+    str, Parameter(help="The image file, a block device, or qmp:NAME of a machine.")
+]
 PathInside: TypeAlias = Annotated[str, Parameter(help="A path in the image, such as /p1/etc/hosts.")]
 MapFile: TypeAlias = Annotated[
     str | None, Parameter(name="--map", help="ddrescue's map file of a disk that was partly read.")

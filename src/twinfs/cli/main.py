@@ -37,6 +37,11 @@ _READING = ("info", "ls", "cat", "extract")
 """Commands of `twinfs image` that end soon and want a reader; it loads while they do."""
 
 
+def _is_no_image(tokens: Sequence[str]) -> bool:
+    """A running machine's disk comes over a connection that its reader must be started with."""
+    return any(token == "--help" or token.startswith("qmp:") for token in tokens)
+
+
 def main() -> None:
     """The console script. mount(8) and umount(8) call it by a link in /sbin that has the helper's name."""
     match os.path.basename(sys.argv[0]):
@@ -54,7 +59,7 @@ def main() -> None:
 
 def run(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code; the message of a failure goes to stderr."""
-    if tokens[:1] == ["image"] and len(tokens) > 2 and tokens[1] in _READING and "--help" not in tokens:
+    if tokens[:1] == ["image"] and len(tokens) > 2 and tokens[1] in _READING and not _is_no_image(tokens):
         from twinfs.images.worker.process import start_ahead
 
         start_ahead()

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import msgspec
 
-from twinfs.daemon import protocol, unix_socket
+from twinfs.daemon import protocol
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import (
     DoneReply,
@@ -19,6 +19,7 @@ from twinfs.daemon.protocol import (
     StatusReply,
 )
 from twinfs.errors import ControlError, NotMountedError
+from twinfs.fsio import unix_socket
 from twinfs.model import ChannelTest, Mismatch, Order, Progress, ScrubRun, Survey, VolumeStatus
 
 _PATIENCE_SECONDS = 15.0

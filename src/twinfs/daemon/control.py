@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import msgspec
 import trio
 
-from twinfs.daemon import protocol, unix_socket
+from twinfs.daemon import protocol
 from twinfs.daemon.feed import ProgressFeed
 from twinfs.daemon.protocol import (
     DoneReply,
@@ -26,6 +26,7 @@ from twinfs.daemon.protocol import (
     SyncRequest,
 )
 from twinfs.errors import TwinfsError
+from twinfs.fsio import unix_socket
 from twinfs.model import ChannelTest, Mismatch, Mode, Order, Progress, ScrubRun, Survey, VolumeStatus
 from twinfs.report.plain_text import readable
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from twinfs.daemon import logfile, mounts, start
 from twinfs.daemon.find import canonical
 from twinfs.daemon.groups import first_cause
 from twinfs.daemon.paths import Paths
-from twinfs.errors import ImageError, MountError, TwinfsError
-from twinfs.fsio.qemu_lock import is_written_by_qemu
+from twinfs.errors import ImageError, MountError, TwinfsError, UsageError
+from twinfs.images.running.address import PREFIX
+from twinfs.images.running.using import opened
+from twinfs.images.sources.nbd import Export
+from twinfs.images.worker.origin import Origin
 
 _log = logging.getLogger(__name__)
 
@@ -36,15 +40,16 @@ def mount_image(
         mounts.unmount(place, lazy=True)
     if not os.path.isdir(place):
         raise MountError(f"{place} is not a directory; make it: mkdir -p {place}")
-    if not os.path.exists(image):
-        raise ImageError(f"{image}: no such file")
-    if is_written_by_qemu(image):
-        raise ImageError(
-            f"{image} is the disk of a running machine: it would be read while it changes\n"
-            "  shut the machine down first, as with twinfs-qemu stop"
-        )
-    whole_map_path = os.path.abspath(map_path) if map_path is not None else None
-    body = partial(_serve, paths, os.path.abspath(image), whole_map_path, passphrase, place, is_foreground)
+    if image.startswith(PREFIX):
+        if map_path is not None:
+            raise UsageError("--map goes with the image of a disk that was partly read, not with a machine")
+        origin = Origin(image)
+    else:
+        if not os.path.exists(image):
+            raise ImageError(f"{image}: no such file")
+        whole_map_path = os.path.abspath(map_path) if map_path is not None else None
+        origin = Origin(os.path.abspath(image), whole_map_path)
+    body = partial(_serve, paths, origin, passphrase, place, is_foreground)
     if is_foreground:
         body(lambda: on_ready(place))
     else:
@@ -54,8 +59,7 @@ def mount_image(
 
 def _serve(
     paths: Paths,
-    image: str,
-    map_path: str | None,
+    origin: Origin,
     passphrase: bytes | None,
     place: str,
     is_foreground: bool,
@@ -68,18 +72,19 @@ def _serve(
     paths.state_dir.mkdir(parents=True, exist_ok=True)
     logfile.configure(paths.state_dir / "images.log", also_to_stderr=is_foreground)
 
-    async def serve() -> None:
+    async def serve(export: Export | None) -> None:
         await serve_image(
-            image,
+            replace(origin, export=export),
             place,
-            map_path=map_path,
             passphrase=passphrase,
             on_ready=on_ready,
             on_signal=partial(_take_down, place),
         )
 
     try:
-        trio.run(serve)
+        # In the process that serves it: a snapshot is held by who lives as long as the mount.
+        with opened(origin.path, paths.run_dir) as export:
+            trio.run(serve, export)
     except ExceptionGroup as group:
         raise first_cause(group) from None
 

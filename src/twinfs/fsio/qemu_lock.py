@@ -18,8 +18,8 @@ _FLOCK: Final = struct.Struct("@hhiqqii")
 
 
 def is_written_by_qemu(path: str | os.PathLike[str]) -> bool:
-    """False where it cannot be told: no file, a file system without locks, another machine's QEMU."""
-    if not Path(path).is_file():
+    """False where it cannot be told: no file and no block device, no locks there, another machine's QEMU."""
+    if not (Path(path).is_file() or Path(path).is_block_device()):
         return False
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

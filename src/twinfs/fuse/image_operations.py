@@ -22,6 +22,7 @@ from twinfs.fuse.convert import FOREVER_SECONDS, absent
 from twinfs.fuse.image_extents import ExtentMap
 from twinfs.fuse.image_listings import MOST_LISTED, Listings
 from twinfs.fuse.image_reader import ImageReader, StaleError
+from twinfs.images.worker.origin import Origin
 from twinfs.images.worker.wire import PackedStat
 
 log: Final = logging.getLogger(__name__)
@@ -89,13 +90,13 @@ class ImageOperations(pyfuse3.Operations):
     enable_acl = False
 
     def __init__(
-        self, path: str, *, image_fd: int, map_path: str | None = None, passphrase: bytes | None = None
+        self, origin: Origin, *, image_fd: int | None = None, passphrase: bytes | None = None
     ) -> None:
         """`image_fd` is the image file, from which what needs no decoding is read without the reader."""
         super().__init__()
-        self.reader = ImageReader(path, self._forget_everything, map_path, passphrase)
+        self.reader = ImageReader(origin, self._forget_everything, passphrase)
         self._image_fd = image_fd
-        self._path = path
+        self._path = origin.path
         self._handles: dict[int, _Directory | _File] = {}
         self._listings = Listings()
         self._last_handle = 0
@@ -103,7 +104,8 @@ class ImageOperations(pyfuse3.Operations):
     async def _forget_everything(self) -> None:
         """After a new reader took over: the kernel asks again for all but the root."""
         self._listings.clear()
-        self._image_fd = await trio.to_thread.run_sync(_reopened, self._path, self._image_fd)
+        if self._image_fd is not None:
+            self._image_fd = await trio.to_thread.run_sync(_reopened, self._path, self._image_fd)
         top, _ = await self.reader.call("list", pyfuse3.ROOT_INODE, 0, 10_000)
         for name, packed in top:
             pyfuse3.invalidate_entry_async(pyfuse3.ROOT_INODE, name, ignore_enoent=True)
@@ -237,7 +239,7 @@ class ImageOperations(pyfuse3.Operations):
         number = self._number(inode)
         extents = None
         found = await self.reader.call("stat", number)
-        if stat.S_ISREG(found[1]) and found[6] >= _MAPPED_BYTES:
+        if self._image_fd is not None and stat.S_ISREG(found[1]) and found[6] >= _MAPPED_BYTES:
             listed = await self.reader.call("extents", number)
             if listed is not None:
                 extents = ExtentMap(self._image_fd, found[6], listed)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import subprocess
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -19,6 +18,7 @@ from twinfs.errors import ImageError
 from twinfs.images.luks import derive
 from twinfs.images.worker import process, wire
 from twinfs.images.worker.client import MAX_KEYS, PATIENCE_SECONDS, prefixed
+from twinfs.images.worker.origin import Origin
 
 _log: Final = logging.getLogger(__name__)
 _CHECK_SECONDS: Final = 2.0
@@ -45,13 +45,12 @@ class ImageReader:
 
     def __init__(
         self,
-        path: str,
+        origin: Origin,
         on_new_epoch: Callable[[], Awaitable[None]],
-        map_path: str | None = None,
         passphrase: bytes | None = None,
     ) -> None:
-        self._path = os.path.abspath(path)
-        self._map_path = map_path
+        self._origin = origin
+        self._path = origin.path
         self._passphrase = passphrase
         self._on_new_epoch = on_new_epoch
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,11 +79,11 @@ class ImageReader:
     async def _start(self) -> None:
         assert self._nursery is not None
         # Not in a thread: the reader dies with the thread that started it, see PR_SET_PDEATHSIG in prctl(2).
-        self._process, channel = process.start()
+        self._process, channel, opening = self._origin.start_reader()
         channel.setblocking(False)
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(channel))
         self._nursery.start_soon(self._receive, self._stream)
-        await self._ask("open", self._path, self._map_path)
+        await self._ask(*opening)
         if self._passphrase is not None:
             await self._unlock(self._passphrase)
         self._is_ready = True
@@ -127,7 +126,7 @@ class ImageReader:
             raise
         await self._on_new_epoch()
 
-    async def _ask(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  as call
+    async def _ask(self, method: Any, *arguments: Any) -> Any:  # noqa: ANN401  as call
         stream = self._stream
         if stream is None:
             raise ImageError(f"{self._path}: its reader is gone")
@@ -147,7 +146,7 @@ class ImageReader:
         return waiting.result
 
     async def _await(self, waiting: _Waiting, stream: trio.SocketStream) -> None:
-        self._deadline_moved = trio.current_time()
+        # Not moved by other questions: one thread of a reader may hang while the others answer.
         started = trio.current_time()
         while not waiting.answered.is_set():
             left = max(started, self._deadline_moved) + PATIENCE_SECONDS - trio.current_time()

@@ -13,6 +13,7 @@ import trio
 from twinfs.errors import ImageError
 from twinfs.fuse.image_operations import ImageOperations
 from twinfs.fuse.session import escape, serve_operations
+from twinfs.images.worker.origin import Origin
 
 _log: Final = logging.getLogger(__name__)
 _READ_AHEAD_KIB: Final = 1024
@@ -21,10 +22,9 @@ SUBTYPE: Final = "twinfs_image"
 
 
 async def serve_image(
-    path: str,
+    origin: Origin,
     mountpoint: str,
     *,
-    map_path: str | None = None,
     passphrase: bytes | None = None,
     on_ready: Callable[[], None],
     on_signal: Callable[[], None],
@@ -34,14 +34,11 @@ async def serve_image(
     As root every user may look, as the image's permissions allow; else the user who mounts it
     may read all of it, and nobody else.
     """
-    options = ["ro", "nosuid", "nodev", f"fsname={escape(path)}", f"subtype={SUBTYPE}"]
+    options = ["ro", "nosuid", "nodev", f"fsname={escape(origin.path)}", f"subtype={SUBTYPE}"]
     if os.geteuid() == 0:
         options += ["allow_other", "default_permissions"]
-    try:
-        image_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ImageError(f"{path}: {error.strerror}") from None
-    operations = ImageOperations(path, image_fd=image_fd, map_path=map_path, passphrase=passphrase)
+    image_fd = _opened(origin)
+    operations = ImageOperations(origin, image_fd=image_fd, passphrase=passphrase)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(operations.reader.run)
@@ -55,7 +52,18 @@ async def serve_image(
             await trio.to_thread.run_sync(_read_ahead, mountpoint)
             on_ready()
     finally:
-        os.close(image_fd)
+        if image_fd is not None:
+            os.close(image_fd)
+
+
+def _opened(origin: Origin) -> int | None:
+    """The image file; what comes over a connection has none."""
+    if origin.export is not None:
+        return None
+    try:
+        return os.open(origin.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ImageError(f"{origin.path}: {error.strerror}") from None
 
 
 def _read_ahead(mountpoint: str) -> None:

@@ -68,18 +68,34 @@ class Machines:
     def directory(self, name: str) -> Path:
         return self.run_dir / "qemu" / "machines" / name
 
-    def linux(self, words: str = "") -> tuple[str | Path, ...]:
+    def linux(self, words: str = "", kernel_name: str = "vmlinux") -> tuple[str | Path, ...]:
         """What makes a machine boot the tests' Linux: small, on a processor that is emulated fast."""
         if not self.initramfs.exists():
             guest.make_initramfs(self.initramfs)
-        kernel = ("-kernel", guest.kernel(), "-initrd", self.initramfs)
+        kernel = ("-kernel", guest.kernel(kernel_name), "-initrd", self.initramfs)
         return ("--", *kernel, "-append", f"console=ttyS0 quiet {words}", "-cpu", "qemu64")
 
     def boot(self, name: str, disk: Path, *options: str | Path, words: str = "") -> Console:
         small = ("--memory", "256M", "--cpus", "1")
         self.qemu("run", disk, "--name", name, "--detach", *small, *options, *self.linux(words))
-        self.consoles.append(Console(self.directory(name) / "console.sock"))
+        return self.console(name)
+
+    def console(self, name: str, timeout: float = 120) -> Console:
+        """When it has booted."""
+        self.consoles.append(Console(self.directory(name) / "console.sock", timeout))
         return self.consoles[-1]
+
+    def start_beside(self, *words: str | Path) -> subprocess.Popen[str]:
+        """Another program, that looks for machines where these are."""
+        process = subprocess.Popen(
+            [*map(str, words)],
+            env={**os.environ, **QUIET, **self.twinfs_env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
 
     def end(self) -> None:
         """Whatever a failed test has left."""
@@ -90,7 +106,8 @@ class Machines:
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-            process.communicate()
+            if process.stdout is None or not process.stdout.closed:
+                process.communicate()
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def test_a_guest_writes_a_file_system_is_shut_down_and_the_image_shows_it(machin
     browsed = run(*mounting, env=machines.twinfs_env, check=False)
     assert browsed.returncode == 1
     assert "is the disk of a running machine" in browsed.stderr
+    assert "twinfs image mount qmp:box" in browsed.stderr
     assert not is_mounted(mountpoint)
 
     console.run("umount /mnt")
@@ -98,6 +99,21 @@ def test_a_machine_that_was_killed_leaves_nothing_and_its_name_is_free(machines,
     assert files_of(machines) == []
     machines.qemu("run", disk, "--name", "box", "--detach", "--memory", "128M")
     assert [machine["name"] for machine in machines.list()] == ["box"]
+
+
+def test_a_qemu_that_crashes_ends_its_helper_with_a_message_and_leaves_nothing(machines, disk):
+    shared = machines.base / "shared"
+    shared.mkdir()
+    process = machines.start(
+        "run", disk, "--headless", "--name", "box", "--memory", "128M", "--share", shared
+    )
+    wait_until(machines.list, 60, "it did not start")
+    os.kill(machines.list()[0]["pid"], signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "QEMU ended with -9" in out
+    assert files_of(machines) == []
+    wait_until(lambda: not servers_of(shared), 60, "virtiofsd did not end")
 
 
 def test_no_machine_outlives_the_helper_that_was_killed(machines, disk):

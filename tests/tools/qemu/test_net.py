@@ -45,6 +45,14 @@ def test_a_guest_gets_an_address_and_reaches_host_and_third_machine_and_down_res
     disk = host.base / "disk.qcow2"
     host.qemu("create", disk, "64M")
     console = host.boot("box", disk, "--net", "tap0")
+    # Without DHCP, as somebody would set it by hand.
+    console.run("ip a add 10.0.2.15/24 dev eth0 && ip link set eth0 up && ip r add default via 10.0.2.2")
+    assert [network["guest"] for network in networks(host)] == [None]
+    checked = json.loads(host.qemu("check", "box", "--count", "5", "--json").stdout)
+    assert (checked["guest"], checked["received"]) == ("10.0.2.15", 5)
+    assert " 0% packet loss" in console.run("ping -c 3 -i 0.2 -W 5 192.0.2.2")
+    console.run("ip r del default; ip a del 10.0.2.15/24 dev eth0; ip link set eth0 down")
+
     # What a distribution's DHCP client does with an answer.
     console.run(
         "printf '#!/bin/sh\\n[ $1 = bound ] && ip a add $ip/24 dev eth0 && "

@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
-from twinfs.daemon import config, protocol, unix_socket
+from twinfs.daemon import config, protocol
 from twinfs.daemon.events import EventLog
 from twinfs.daemon.lock import VolumeLock
+from twinfs.fsio import unix_socket
 from twinfs.model import Mode
 
 

@@ -9,12 +9,12 @@ import socket
 import pytest
 import trio
 
-from twinfs.daemon import unix_socket
 from twinfs.daemon.client import ControlClient, RemoteError
 from twinfs.daemon.control import ControlServer
 from twinfs.daemon.feed import ProgressFeed
 from twinfs.daemon.protocol import MAX_LINE_BYTES, DoneReply, ErrorReply, SetModeRequest, SyncRequest
 from twinfs.errors import ControlError, NotMountedError, UsageError
+from twinfs.fsio import unix_socket
 from twinfs.model import ChannelTest, Mode, Verdict
 from unit.daemon.fakes import FakeVolume, make_config, make_paths
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import trio
 
-from twinfs.daemon import unix_socket
 from twinfs.daemon.client import ControlClient, RemoteError
 from twinfs.daemon.control import ControlServer
 from twinfs.daemon.feed import ProgressFeed
 from twinfs.daemon.protocol import ScrubRequest, StatusRequest, encode
 from twinfs.errors import ScrubError
+from twinfs.fsio import unix_socket
 from twinfs.model import BadLeg, Mismatch, MismatchKind, Progress, ReadMethod, ScrubRun
 from unit.daemon.fakes import FakeVolume, make_config, make_paths
 

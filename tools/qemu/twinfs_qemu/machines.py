@@ -12,10 +12,11 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from twinfs.cli.talk import result, say
+from twinfs.images.running import leftovers
+from twinfs.images.running.monitor import Monitor, MonitorClosedError, MonitorError
 from twinfs.report import human, json_lines
 from twinfs_qemu.errors import QemuError
 from twinfs_qemu.machine import state
-from twinfs_qemu.machine.qmp import Monitor, MonitorClosed
 from twinfs_qemu.machine.state import Description, Place
 from twinfs_qemu.machine.terminal import attach
 from twinfs_qemu.parameters import Json, MachineName, run_directory
@@ -30,9 +31,18 @@ def list_machines(*, json: Json = False) -> int:
 
         twinfs-qemu list
     """
-    for _, description in state.running(run_directory()):
+    for place, description in state.running(run_directory()):
+        _clean_snapshots(place)
         result(_json(description) if json else _text(description))
     return 0
+
+
+def _clean_snapshots(place: Place) -> None:
+    """Those of its disk whose mounts were killed."""
+    try:
+        leftovers.clean_machine(place.monitor, place.snapshots)
+    except MonitorError as error:
+        say(f"{place.name}: {error}")
 
 
 def _text(machine: Description) -> str:
@@ -99,10 +109,10 @@ def _ask(place: Place, command: str) -> None:
     try:
         with Monitor(place.monitor) as monitor:
             monitor.ask(command)
-    except MonitorClosed:
+    except MonitorClosedError:
         # It is ending by itself.
         pass
-    except QemuError as error:
+    except MonitorError as error:
         say(f"{place.name}: {error}")
 
 

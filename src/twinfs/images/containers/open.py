@@ -14,6 +14,7 @@ from twinfs.images.containers.recognise import recognise
 from twinfs.images.containers.snapshots import Snapshot, snapshots_of
 from twinfs.images.protocol import ByteSource
 from twinfs.images.sources import CachedSource, FileSource, JoinedSource
+from twinfs.images.sources.nbd import NbdSource
 
 _MAX_DEPTH: Final = 4
 _MAX_PARTS: Final = 10_000
@@ -27,7 +28,7 @@ class Disk:
     containers: tuple[str, ...]
     """From the outside in, such as ("xz", "qcow2"); ("raw",) for a plain image."""
     source: ByteSource
-    files: tuple[FileSource, ...]
+    files: tuple[FileSource | NbdSource, ...]
     beside: Beside | None
     warnings: tuple[str, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()

@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import Any, Final
 
 from twinfs.errors import ImageError
+from twinfs.images.sources.nbd import Export
 from twinfs.images.worker import process, wire
+from twinfs.images.worker.origin import Origin
 
 PATIENCE_SECONDS: Final = 9.0
 MAX_KEYS: Final = 64
@@ -18,23 +20,30 @@ MAX_KEYS: Final = 64
 class ReaderClient:
     """A reader with one image open. A context manager; not for threads."""
 
-    def __init__(self, path: str, map_path: str | None = None, passphrase: bytes | None = None) -> None:
-        """`map_path`: ddrescue's map; `passphrase`: of the LUKS volumes in it.
+    def __init__(
+        self,
+        path: str,
+        map_path: str | None = None,
+        passphrase: bytes | None = None,
+        *,
+        export: Export | None = None,
+    ) -> None:
+        """`map_path`: ddrescue's map; `passphrase`: of the LUKS volumes in it; `export`: instead of a file.
 
         Raises ImageError where the image, or every LUKS volume with that passphrase, cannot be opened.
         """
         self._path = path
-        self._process, self._channel = process.start()
+        self._process, self._channel, opening = Origin(path, map_path, export).start_reader()
         self._last = 0
         try:
-            self.call("open", os.path.abspath(path), map_path and os.path.abspath(map_path))
+            self.call(*opening)
             if passphrase is not None:
                 self._unlock(passphrase)
         except BaseException:
             self.close()
             raise
 
-    def call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
+    def call(self, method: Any, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
         """Raises ImageError with the image's name; a reader that hangs is killed."""
         self._last += 1
         try:

@@ -24,19 +24,24 @@ def start_ahead() -> None:
     _waiting.append(_started())
 
 
-def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A fresh reader and our end of its socket. Whoever calls this ends it, with `stop`."""
+def start(handed: socket.socket | None = None) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A fresh reader and our end of its socket. Whoever calls this ends it, with `stop`.
+
+    `handed` is a connection that the reader inherits under the same number: it may make none itself.
+    """
+    if handed is not None:
+        return _started(handed.fileno())
     return _waiting.pop() if _waiting else _started()
 
 
-def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _started(*handed: int) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "twinfs.images.worker", str(theirs.fileno())],
             # Not by its path, which an ordinary user may have no right to go along.
             executable="/proc/self/exe",
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), *handed],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             # Each arena of malloc reserves 64 MB of what the reader may have.

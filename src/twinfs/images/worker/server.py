@@ -16,9 +16,12 @@ import msgspec
 from twinfs.errors import ImageError
 from twinfs.images import progress
 from twinfs.images.affected import unread_of
+from twinfs.images.containers import Disk
 from twinfs.images.info import describe
 from twinfs.images.luks import Derivation
 from twinfs.images.protocol import DirectoryEntry, InodeStat
+from twinfs.images.sources import CachedSource
+from twinfs.images.sources.nbd import NbdSource
 from twinfs.images.tree import ImageTree
 from twinfs.images.volumes import Image
 from twinfs.images.worker import wire
@@ -92,6 +95,12 @@ class Server:
 
     def do_open(self, path: str, map_path: str | None = None) -> None:
         image = Image.open(path, map_path)
+        self._image, self._tree = image, ImageTree(image)
+
+    def do_open_export(self, number: int, name: str) -> None:
+        """A connection that this process was started with."""
+        source = NbdSource(socket.socket(fileno=number), name)
+        image = Image(Disk(("qmp",), CachedSource(source), (source,), None))
         self._image, self._tree = image, ImageTree(image)
 
     def do_wanted_key(self) -> Derivation | None:

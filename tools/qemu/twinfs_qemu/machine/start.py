@@ -7,11 +7,11 @@ import subprocess
 import time
 from dataclasses import dataclass
 
+from twinfs.images.running.monitor import Monitor, MonitorError
 from twinfs_qemu.errors import QemuError, RefusedError
 from twinfs_qemu.formats import is_lock_message
 from twinfs_qemu.machine import state
 from twinfs_qemu.machine.arguments import arguments
-from twinfs_qemu.machine.qmp import Monitor
 from twinfs_qemu.machine.settings import Settings
 from twinfs_qemu.machine.share import Share
 from twinfs_qemu.machine.state import Description, Place
@@ -92,7 +92,7 @@ def _wait_for_monitor(machine: Machine, settings: Settings) -> None:
             try:
                 with Monitor(machine.place.monitor):
                     return
-            except QemuError:
+            except MonitorError:
                 # Made, but not listening yet; or it is just ending, which the next look tells.
                 pass
         time.sleep(0.02)

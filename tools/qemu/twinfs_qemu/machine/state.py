@@ -1,10 +1,11 @@
 """Which machines run: a directory each, held by a lock that QEMU itself inherits.
 
-    RUN/NAME/lock          locked as long as the machine's QEMU lives, however it or its helper ends
-    RUN/NAME/machine.json  what it is made of
-    RUN/NAME/qmp.sock      its monitor
-    RUN/NAME/console.sock  its serial console, and console.log what was said there
-    RUN/NAME/qemu.log      what QEMU had to complain of
+    RUN/NAME/lock            locked as long as the machine's QEMU lives, however it or its helper ends
+    RUN/NAME/machine.json    what it is made of
+    RUN/NAME/qmp.sock        its monitor
+    RUN/NAME/console.sock    its serial console, and console.log what was said there
+    RUN/NAME/snapshots.sock  where `twinfs image mount qmp:NAME` reads snapshots of its disks
+    RUN/NAME/qemu.log        what QEMU had to complain of
 
 A lock cannot be left behind as a process number can: a directory whose lock is free is what a killed run
 has left.
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from twinfs.images.running.address import SERVER_NAME
 from twinfs_qemu.errors import NotRunningError, RefusedError
 
 
@@ -78,6 +80,10 @@ class Place:
     @property
     def share(self) -> Path:
         return self.directory / "share.sock"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.directory / SERVER_NAME
 
 
 def machines_directory(run_directory: Path) -> Path:

@@ -13,8 +13,8 @@ import tty
 from collections.abc import Iterator
 
 from twinfs.cli.talk import say
+from twinfs.fsio.unix_socket import connect
 from twinfs_qemu.errors import QemuError, RefusedError
-from twinfs_qemu.machine.sockets import connect
 from twinfs_qemu.machine.state import Place
 
 _LEAVE = b"\x1d"

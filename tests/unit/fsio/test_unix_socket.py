@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from twinfs.daemon import unix_socket
+from twinfs.fsio import unix_socket
 
 
 @pytest.mark.parametrize("depth", [0, 5, 40])
