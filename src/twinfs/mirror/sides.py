@@ -129,6 +129,8 @@ class Sides:
         self._next_offsets = [-1, -1]
         self.last_leg = -1
         """The one where a sequential reader is, if there is one."""
+        self.waiting_on_primary = 0
+        """How many requests of this file's."""
         self.run_end = 0
         self.run_bytes = 0
         self.stream: Stream | None = None
