@@ -110,8 +110,11 @@ class Reads:
         if not size or is_cached(fd, offset, size):
             buffer = bytearray(size)
             if read_cached(fd, buffer, offset) == size:
-                if file.sides is not None and file.sides.stream is not None:
-                    file.sides.stream.reached(offset + size)
+                if (sides := file.sides) is not None:
+                    # Read ahead by the primary: who goes on behind it goes on there.
+                    sides.served_by_primary(offset + size)
+                    if sides.stream is not None:
+                        sides.stream.reached(offset + size)
                 return memoryview(buffer)
         standing = self.standing(node, file)
         if standing is not None and self.meters[PRIMARY].waiting < _MOST_WAITING:

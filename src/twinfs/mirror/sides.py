@@ -144,6 +144,10 @@ class Sides:
         self._next_offsets[leg] = end
         self.last_leg = -1 if is_seek else leg
 
+    def served_by_primary(self, end: int) -> None:
+        """From its page cache: no request to a disk, but where the reader is now."""
+        self._next_offsets[0] = end
+
     def take_secondary(self) -> int:
         second, self.second = self.second, None
         return -1 if second is None else second.take()

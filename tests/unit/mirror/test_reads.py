@@ -113,6 +113,25 @@ async def test_a_lone_sequential_reader_stays_whatever_of_its_own_is_waiting(
         user.volume.content.release(node)
 
 
+async def test_what_the_primary_has_read_ahead_leaves_its_reader_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = ground_in(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        node = await put(user, bytes(16 * MIB))
+        shared = user.volume.content.reads
+        await answer(user, node, 0, MIB)
+        assert node.file is not None and node.file.sides is not None
+        with monkeypatch.context() as cached:
+            cached.setattr(reads, "is_cached", lambda fd, offset, size: True)
+            for offset in range(MIB, 9 * MIB, MIB):
+                await answer(user, node, offset, MIB)
+        assert not node.file.sides.is_seek(PRIMARY, 9 * MIB)
+        request = reads.Request(node, node.file, node.file.sides, 9 * MIB, MIB)
+        assert shared._sooner(request) == PRIMARY
+        user.volume.content.release(node)
+
+
 async def test_who_reads_here_and_there_finds_the_secondary_open_soon(tmp_path: Path) -> None:
     ground = ground_in(tmp_path, Mode.SYNC)
     async with running(ground) as user:
