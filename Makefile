@@ -16,7 +16,7 @@ help:
 	@echo "make lint       ruff, mypy --strict, import-linter"
 	@echo "make format     let ruff rewrite"
 	@echo "make soak       the long tests: kills under load, soaks"
-	@echo "make bench      compare speeds with a plain folder, bindfs and rsync"
+	@echo "make bench      compare speeds with a plain folder and with other file systems (BENCH_ARGS=--help)"
 	@echo "make install    as root: twinfs and its mount helpers for the whole machine (PREFIX=/usr/local)"
 	@echo "make uninstall  take that away again"
 	@echo "make clean      remove .venv and everything generated"

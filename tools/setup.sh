@@ -118,7 +118,7 @@ pip_install() {
 # Another path or Python (first line) takes another environment; another pyproject, another installation.
 stamp_for() {
     echo "$checkout $("$python" -c 'import sys; print(sys.base_prefix, *sys.version_info)')"
-    cat pyproject.toml tools/setup.sh | cksum
+    cat pyproject.toml setup.py tools/setup.sh src/twinfs/fuse/*.c | cksum
     echo "$1"
 }
 
@@ -164,7 +164,7 @@ install_system() {
     trap 'rm -rf "$sources"' EXIT
     # setuptools builds in place; its leavings do not belong in the checkout, nor old ones in the copy.
     mkdir "$sources/tools"
-    cp -R pyproject.toml README.md LICENSE src "$sources"
+    cp -R pyproject.toml setup.py README.md LICENSE src "$sources"
     cp -R tools/capture tools/qemu "$sources/tools"
     rm -rf "$sources"/src/*.egg-info
     made=

@@ -77,6 +77,33 @@ def test_both_disks_are_read(new_volume: Callable[..., Volume], mode: str, polic
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
+def test_what_a_scrub_left_different_is_read_from_one_disk_only(new_volume: Callable[..., Volume]) -> None:
+    volume = mounted(new_volume, "sync", "stripe")
+    content = os.urandom(24 * MIB)
+    (volume.mount / "large").write_bytes(content)
+    volume.sync()
+    volume.twinfs("scrub", volume.name)
+    path = volume.secondary / "large"
+    times = path.stat()
+    with open(path, "r+b") as file:
+        file.write(bytes(len(content)))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def read_cold() -> bytes:
+        forget(volume, "large")
+        return (volume.mount / "large").read_bytes()
+
+    wait_until(lambda: read_cold() != content, 60, "the secondary is not read")
+    assert volume.twinfs("scrub", volume.name, check=False).returncode == 4
+    assert read_cold() == read_cold() == content
+    volume.umount()
+    volume.mount_it()
+    assert read_cold() == content
+    assert volume.twinfs("scrub", volume.name, "--repair", check=False).returncode == 1
+    assert read_cold() == content
+    volume.assert_legs_equal()
+
+
 class Model:
     """A file whose blocks say which write they are from, and what is known of each block.
 

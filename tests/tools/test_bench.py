@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,3 +155,61 @@ def test_reads_of_two_throttled_disks_are_compared(scratch):
     assert len(cases) == 4
     assert all(each["seconds"] > 0 and each["low"] <= each["ratio"] <= each["high"] for each in found)
     assert all(each["ratio"] == 1 for each in found if each["system"] == "one disk")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("system", "program"),
+    (("mergerfs", "mergerfs"), ("glusterfs", "glusterd"), ("btrfs raid1", "mkfs.btrfs")),
+)
+def test_a_peer_is_measured_and_leaves_nothing_behind(scratch, system, program):
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed: the bench does not need it")
+    namespaces = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+    process = start(scratch, "--only", "small-files", "--system", system)
+    output, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, output + errors
+    assert_nothing_left(scratch)
+    assert str(scratch) not in subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
+    assert subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout == namespaces
+    found = report(scratch)
+    assert found["troubles"] == []
+    assert {result["system"] for result in found["results"]} == {"plain", system}
+
+
+def test_a_peer_that_is_not_installed_is_named_with_the_way_to_have_it(scratch, tmp_path):
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    process = start(scratch, "--only", "small-files", "--system", "mergerfs", env={"PATH": str(nothing)})
+    _, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, errors
+    assert "apt-get install --no-install-recommends mergerfs" in " ".join(errors.split())
+    (trouble,) = report(scratch)["troubles"]
+    assert (trouble["system"], trouble["workload"]) == ("mergerfs", "all")
+
+
+def test_growth_is_measured_and_drawn(scratch):
+    process = start(scratch, "--growth")
+    output, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, output + errors
+    assert_nothing_left(scratch)
+    found = json.loads((scratch.parent / "out" / "growth.json").read_text())
+    assert [each["files"] for each in found["files"]] == [1000]
+    (grown,) = found["files"]
+    assert grown["resync"].keys() == {"1", "10"}
+    seconds = [grown[name] for name in ("mount", "first_walk", "warm_walk", "plain_walk", "status", "rsync")]
+    assert all(value > 0 for value in (*seconds, *grown["resync"].values(), *grown["memory_bytes"]))
+    assert {(each["size"], each["system"]) for each in found["sizes"]} == {
+        (size, system) for size in (4096, 65536) for system in ("plain", "twinfs sync", "twinfs batched")
+    }
+    chart = ElementTree.parse(scratch.parent / "out" / "growth.svg").getroot()
+    texts = {element.text for element in chart.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"warm walk", "resync, 10 changed", "rsync -aHAXn", "1,000"} <= texts
+
+
+def test_growth_of_too_few_files_is_refused(scratch):
+    process = start(scratch, "--growth", "--files", "10")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "at least 1000" in errors
+    assert_nothing_left(scratch)

@@ -22,7 +22,9 @@ class Machine:
         self.apt_log = base / "apt.log"
         (self.checkout / "tools").mkdir(parents=True)
         self.programs.mkdir()
-        for name in ("tools/setup.sh", "tools/fetch_guest.sh", "pyproject.toml"):
+        (self.checkout / "src" / "twinfs" / "fuse").mkdir(parents=True)
+        compiled = "src/twinfs/fuse/listing_cache.c"
+        for name in ("tools/setup.sh", "tools/fetch_guest.sh", "pyproject.toml", "setup.py", compiled):
             shutil.copy(ROOT / name, self.checkout / name)
 
     def program(self, name: str, script: str) -> None:

@@ -12,6 +12,9 @@ from tools.bench.table import group_by_phase
 # Told apart by those who see few colours too (Okabe and Ito).
 _COLOURS = {
     "bindfs": "#999999",
+    "mergerfs": "#555555",
+    "glusterfs": "#d55e00",
+    "btrfs raid1": "#009e73",
     "rsync": "#e69f00",
     "twinfs sync": "#0072b2",
     "twinfs batched": "#56b4e9",

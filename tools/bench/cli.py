@@ -13,7 +13,7 @@ from types import FrameType
 
 import msgspec
 from rich.console import Console
-from tools.bench import reading, scrubbing
+from tools.bench import curves, file_sizes, growth, reading, scrubbing
 from tools.bench.capture.cli import measure
 from tools.bench.chart import write_svg
 from tools.bench.errors import BenchError
@@ -32,7 +32,8 @@ from tools.bench.workloads import WORKLOADS
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bench",
-        description="Compare the speed of twinfs with a plain directory, bindfs and rsync, in one run. "
+        description="Compare the speed of twinfs with a plain directory, bindfs, mergerfs, GlusterFS, "
+        "btrfs raid1 and rsync, in one run; what is not installed is left out, and named. "
         "The full run takes long, and some 10 GB below --dir.",
         epilog="For example: make bench BENCH_ARGS='--quick --only tree'. For twinfs-capture: bench capture",
     )
@@ -62,11 +63,19 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "--reads", action="store_true", help="compare reads of two throttled disks (needs root), likewise"
     )
     parser.add_argument(
+        "--growth", action="store_true", help="how the cost grows with files and with their size, likewise"
+    )
+    parser.add_argument(
+        "--files", type=int, help="with --growth: up to so many (100000; 1000000 takes half an hour)"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="where bench.json and bench.svg go"
     )
     arguments = parser.parse_args(words)
     if arguments.rounds is None:
         arguments.rounds = 1 if arguments.quick else 3
+    if arguments.files is None:
+        arguments.files = growth.SMALLEST if arguments.quick else 100_000
     if arguments.rounds < 1:
         parser.error("--rounds: at least 1")
     if (arguments.loop or arguments.reads) and not IS_ROOT:
@@ -102,6 +111,8 @@ def _measure_in(arguments: argparse.Namespace, talk: Console) -> int:
             return _measure_scrub(arguments, scratch, talk)
         if arguments.reads:
             return _measure_reads(arguments, scratch, talk)
+        if arguments.growth:
+            return _measure_growth(arguments, scratch, talk)
         return _measure(arguments, scratch, talk)
 
 
@@ -175,6 +186,26 @@ def _measure_reads(arguments: argparse.Namespace, scratch: Path, talk: Console) 
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "reads.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
     reading.print_measured(found, Console(width=140))
+    return 0
+
+
+def _measure_growth(arguments: argparse.Namespace, scratch: Path, talk: Console) -> int:
+    def say(text: str) -> None:
+        talk.print(text, markup=False)
+
+    rounds, on_loops = arguments.rounds, arguments.loop
+    grown = growth.measure(scratch, most_files=arguments.files, rounds=rounds, on_loops=on_loops, say=say)
+    largest = file_sizes.SIZES[1 if arguments.quick else -1]
+    sized = file_sizes.measure(scratch, largest=largest, rounds=rounds, on_loops=on_loops, say=say)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    found = {"files": grown, "sizes": sized}
+    (arguments.out / "growth.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    (arguments.out / "growth.svg").write_text(
+        curves.draw("How the cost grows with files", "files", "seconds", growth.lines(grown))
+    )
+    console = Console(width=140)
+    growth.print_measured(grown, console)
+    file_sizes.print_measured(sized, console)
     return 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tools.bench.mounts import abandon_mounts, run, uninterrupted
 
 # Sparse: costs what is written.
-_IMAGE_BYTES = 8 << 30
+IMAGE_BYTES = 8 << 30
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _loop_disk(base: Path, role: str) -> Path:
     """A file system of its own, mounted; the loop device goes with the mount."""
     image, disk = base / f"{role}.img", base / f"disk-{role}"
     with image.open("wb") as file:
-        file.truncate(_IMAGE_BYTES)
+        file.truncate(IMAGE_BYTES)
     # noinit_itable: no kernel thread goes on writing inode tables while something is measured.
     run("mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=1", image)
     disk.mkdir()

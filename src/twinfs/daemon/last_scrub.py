@@ -16,11 +16,17 @@ _GOOD_STATES = (VolumeState.CLEAN, VolumeState.DIRTY)
 def with_last(paths: Paths, config: VolumeConfig, status: VolumeStatus) -> VolumeStatus:
     """The status, with the last scrub, and a word where that is longer ago than it should be."""
     found = last_scrub(paths.volume_dir(config.name))
-    if status.state in _GOOD_STATES and found is not None and (left := found.mismatches - found.repaired) > 0:
+    if status.state in _GOOD_STATES and (left := left_by_last(paths, config)) > 0:
         # Somebody who reads "clean" unplugs a disk.
         action = f"twinfs scrub {config.name} --repair: the last one left {left} mismatched"
         return replace(status, last_scrub=found, state=VolumeState.DEGRADED, action=status.action or action)
     return replace(status, last_scrub=found, action=status.action or _complaint(config, found, time.time()))
+
+
+def left_by_last(paths: Paths, config: VolumeConfig) -> int:
+    """How many mismatches the last finished scrub left unrepaired."""
+    found = last_scrub(paths.volume_dir(config.name))
+    return 0 if found is None else found.mismatches - found.repaired
 
 
 def is_due(paths: Paths, config: VolumeConfig, age_seconds: float) -> bool:

@@ -72,6 +72,16 @@ class Scrubs:
         core.log.before_forgetting = self._flush
         self._running: trio.CancelScope | None = None
         self._ended = trio.Event()
+        self._doubt_reads()
+
+    def _doubt_reads(self) -> None:
+        """What differs may be bad on either leg; on one leg alone nobody is given now this, now that."""
+        try:
+            found = last_scrub.left_by_last(self._paths, self._config)
+        except (TwinfsError, sqlite3.Error, OSError) as error:
+            _log.warning("what the last scrub found cannot be read: %s", error)
+        else:
+            self._volume.content.reads.has_mismatches = found > 0
 
     def _flush(self) -> None:
         """Never the volume's trouble: its log goes on whatever becomes of the store."""
@@ -96,6 +106,8 @@ class Scrubs:
         examples: list[str] = []
 
         async def tell(mismatch: Mismatch) -> None:
+            if not mismatch.repaired:
+                self._volume.content.reads.has_mismatches = True
             if not mismatch.repaired and len(examples) < _MOST_EXAMPLES:
                 examples.append(f"{mismatch.path} ({mismatch.kind}, bad leg: {mismatch.bad_leg})")
             await on_mismatch(mismatch)
@@ -117,6 +129,7 @@ class Scrubs:
             raise ScrubError(
                 f"volume {self._config.name} is being unmounted; the next scrub goes on from here"
             )
+        self._doubt_reads()
         self._volume.on_event(*_event(run, examples))
         return run
 

@@ -31,6 +31,7 @@ from twinfs.fuse.convert import (
     wanted_of,
 )
 from twinfs.fuse.directories import Directory
+from twinfs.fuse.listing_cache import LISTING_MARK
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.state import Mended
 from twinfs.mirror.volume import Volume
@@ -104,7 +105,7 @@ class Operations(pyfuse3.Operations):
             for call in (
                 partial(pyfuse3.invalidate_inode, pyfuse3.InodeT(each.ident)),
                 partial(pyfuse3.invalidate_entry, parent, pyfuse3.FileNameT(each.name)),
-                partial(pyfuse3.invalidate_inode, parent, attr_only=True),
+                partial(pyfuse3.invalidate_inode, parent),
             ):
                 # What the kernel does not remember needs no forgetting.
                 with contextlib.suppress(FileNotFoundError):
@@ -233,8 +234,9 @@ class Operations(pyfuse3.Operations):
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         directory = Directory(self._nodes, self._nodes[inode])
         self._last_directory += 1
-        self._directories[self._last_directory] = directory
-        return self._last_directory
+        handle = self._last_directory | LISTING_MARK
+        self._directories[handle] = directory
+        return handle
 
     @answered
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:

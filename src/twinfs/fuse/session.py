@@ -11,7 +11,7 @@ import pyfuse3
 import trio
 
 from twinfs.errors import MountError
-from twinfs.fuse import handshake
+from twinfs.fuse import handshake, waiting
 from twinfs.fuse.operations import Operations
 from twinfs.fuse.routing import Routing
 from twinfs.fuse.virtual import NamedDirectory, Snapshots
@@ -55,6 +55,7 @@ async def serve_operations(
     device = await trio.to_thread.run_sync(handshake.mount, mountpoint, mount_options)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     session_fd = theirs.detach()
+    waiting.install()
     try:
         pyfuse3.init(operations, f"/dev/fd/{session_fd}", options=set())
     except RuntimeError as error:

@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -40,6 +41,7 @@ _STAYING_FACTOR: Final = 0.5
 _FEW_WAITING: Final = 2
 """As many as the kernel has under way for one sequential reader."""
 _OPENING_SECONDS: Final = 0.2
+_UNMEASURED_SECONDS: Final = 1e-6
 
 Read = tuple[memoryview, int]
 """What was read, and the file's size afterwards."""
@@ -75,6 +77,8 @@ class Reads:
         self._policy = policy
         self.meters = (LegMeter(), LegMeter())
         self._streams: list[Stream] = []
+        self.has_mismatches = False
+        """Whether the last scrub left something on the legs that differs: then only the primary is read."""
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
 
     @property
@@ -85,7 +89,9 @@ class Reads:
     def standing(self, node: Node, file: OpenFile) -> Standing | None:
         """None where the secondary is not to be read: not all of the object is there, or not for sure."""
         core = self._core
-        if not core.is_secondary_up or core.is_secondary_asleep or self.meters[SECONDARY].is_shunned:
+        if not core.is_secondary_up or core.is_secondary_asleep or self.has_mismatches:
+            return None
+        if self.meters[SECONDARY].is_shunned:
             return None
         if node.file is not file or file.fd < 0 or node.stale is not None or not node.is_named:
             return None
@@ -104,8 +110,11 @@ class Reads:
         if not size or is_cached(fd, offset, size):
             buffer = bytearray(size)
             if read_cached(fd, buffer, offset) == size:
-                if file.sides is not None and file.sides.stream is not None:
-                    file.sides.stream.reached(offset + size)
+                if (sides := file.sides) is not None:
+                    # Read ahead by the primary: who goes on behind it goes on there.
+                    sides.served_by_primary(offset + size)
+                    if sides.stream is not None:
+                        sides.stream.reached(offset + size)
                 return memoryview(buffer)
         standing = self.standing(node, file)
         if standing is not None and self.meters[PRIMARY].waiting < _MOST_WAITING:
@@ -126,6 +135,13 @@ class Reads:
     async def _read_shared(self, request: Request, standing: Standing) -> memoryview:
         stream = self._stream_of(request) if self._policy is ReadPolicy.STRIPE else None
         if stream is None:
+            if (
+                request.sides.second is None
+                and request.sides.is_seek(PRIMARY, request.offset)
+                and request.offset
+            ):
+                # Who reads here and there will need both; by the next request it may be open.
+                self.second_fd_now(request, standing)
             first = self._sooner(request)
         else:
             data = await stream.read(request.offset, request.size)
@@ -155,10 +171,15 @@ class Reads:
         sides = request.sides
         is_beginning = not request.offset and sides.last_leg < 0
         is_going_on = is_beginning or not sides.is_seek(PRIMARY, request.offset)
-        if is_going_on and self.meters[PRIMARY].waiting <= _FEW_WAITING:
+        waiting = self.meters[PRIMARY].waiting
+        # However many of its own wait: behind its own reads ahead is where it is served next.
+        is_alone = waiting <= sides.waiting_on_primary
+        if is_going_on and (is_alone or waiting <= _FEW_WAITING):
             return PRIMARY
         first, second = (
-            meter.expected_seconds(request.size, is_seek=sides.is_seek(leg, request.offset))
+            # Where nothing is measured yet, the shorter queue.
+            meter.waiting * _UNMEASURED_SECONDS
+            + meter.expected_seconds(request.size, is_seek=sides.is_seek(leg, request.offset))
             * (_STAYING_FACTOR if leg == sides.last_leg else 1)
             for leg, meter in enumerate(self.meters)
         )
@@ -245,6 +266,9 @@ class Reads:
         if leg == SECONDARY:
             return self._core.attachment.start(call, is_read=True)
         job = Job(call, trio.lowlevel.current_trio_token())
+        if not is_ahead:
+            request.sides.waiting_on_primary += 1
+            job.then(partial(_one_less, request.sides))
         trio.lowlevel.start_thread_soon(job.execute, lambda outcome: None)
         return job
 
@@ -312,6 +336,10 @@ class Reads:
             if len(self._streams) >= _MOST_STREAMS and stream.is_idle:
                 stream.end()
         return sum(not stream.has_ended for stream in self._streams) < _MOST_STREAMS
+
+
+def _one_less(sides: Sides) -> None:
+    sides.waiting_on_primary -= 1
 
 
 async def _first_ended(asked: dict[int, Job[Read]], patience_seconds: float) -> int | None:

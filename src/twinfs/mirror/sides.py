@@ -129,6 +129,8 @@ class Sides:
         self._next_offsets = [-1, -1]
         self.last_leg = -1
         """The one where a sequential reader is, if there is one."""
+        self.waiting_on_primary = 0
+        """How many requests of this file's."""
         self.run_end = 0
         self.run_bytes = 0
         self.stream: Stream | None = None
@@ -141,6 +143,10 @@ class Sides:
     def asked(self, leg: int, end: int, *, is_seek: bool) -> None:
         self._next_offsets[leg] = end
         self.last_leg = -1 if is_seek else leg
+
+    def served_by_primary(self, end: int) -> None:
+        """From its page cache: no request to a disk, but where the reader is now."""
+        self._next_offsets[0] = end
 
     def take_secondary(self) -> int:
         second, self.second = self.second, None

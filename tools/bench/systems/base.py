@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,17 @@ class Settled:
 
     cost_seconds: float = 0.0
     drain_seconds: float | None = None
+
+
+def without(program: str, package: str, *, is_for_root: bool = False) -> str | None:
+    """What is said where a system cannot be measured: it is not installed by anything of ours."""
+    if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
+        return (
+            f"{program} is not installed; to have it here: apt-get install --no-install-recommends {package}"
+        )
+    if is_for_root and os.geteuid() != 0:
+        return "needs root"
+    return None
 
 
 class System(ABC):

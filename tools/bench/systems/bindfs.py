@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-
+from tools.bench.systems.base import without
 from tools.bench.systems.mounted import Mounted
 
 
@@ -14,7 +13,7 @@ class Bindfs(Mounted):
 
     @classmethod
     def missing(cls) -> str | None:
-        return None if shutil.which("bindfs") else "bindfs is not installed"
+        return without("bindfs", "bindfs")
 
     def start(self) -> None:
         self.serve("bindfs", "-f", self.place.primary, self.place.mountpoint)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
 from tools.bench.mounts import run
-from tools.bench.systems.base import Settled, System
+from tools.bench.systems.base import Settled, System, without
 
 
 class Plain(System):
@@ -36,7 +35,7 @@ class RsyncAfter(Plain):
 
     @classmethod
     def missing(cls) -> str | None:
-        return None if shutil.which("rsync") else "rsync is not installed"
+        return without("rsync", "rsync")
 
     def settle(self) -> Settled:
         begin = time.perf_counter()
