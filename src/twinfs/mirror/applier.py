@@ -257,19 +257,6 @@ class Applier:
         finally:
             os.close(fd)
 
-    def open_for_writing(self, path: bytes) -> int:
-        """-1 where that cannot be; who needs it asks again, and hears why."""
-        try:
-            dir_fd, name = self.locate(path)
-            return os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-        except OSError:
-            return -1
-
-    def set_times(self, path: bytes, times_ns: tuple[int, int]) -> None:
-        """(atime, mtime) in nanoseconds since the epoch."""
-        dir_fd, name = self.locate(path)
-        os.utime(name, ns=times_ns, dir_fd=dir_fd, follow_symlinks=False)
-
     def truncate(self, path: bytes, size: int) -> None:
         dir_fd, name = self.locate(path)
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)

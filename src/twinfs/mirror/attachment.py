@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import trio
 
@@ -24,9 +24,6 @@ from twinfs.mirror.applier import Applier
 from twinfs.mirror.lane import Job, Lane
 
 _T = TypeVar("_T")
-
-_CLOSING_SECONDS: Final = 0.02
-_MOST_TO_CLOSE: Final = 64
 
 
 class Attachment:
@@ -92,18 +89,8 @@ class Attachment:
         """
         with self._closing:
             self._to_close.append(fd)
-            waiting = len(self._to_close)
-        if self.is_given_up:
-            return
-        if waiting == 1:
-            # Together with those of the next moments: to wake a thread for each costs more than closing.
-            trio.lowlevel.spawn_system_task(self._close_soon)
-        elif waiting == _MOST_TO_CLOSE:
-            self.data.start(self._close_some)
-
-    async def _close_soon(self) -> None:
-        await trio.sleep(_CLOSING_SECONDS)
-        if not self.is_given_up and self._to_close:
+            is_first = len(self._to_close) == 1
+        if is_first and not self.is_given_up:
             self.data.start(self._close_some)
 
     def _close_some(self) -> None:

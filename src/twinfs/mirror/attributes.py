@@ -74,11 +74,9 @@ class Attributes:
             self._chown(path, follow, wanted)
         if wanted.mode is not None:
             os.chmod(path, wanted.mode & 0o7777)
-        times_ns = self._utime(path, follow, wanted) if is_times else None
-        if times_ns is None or is_owner or wanted.mode is not None:
-            await self._core.mirror_metadata(node)
-        else:
-            await self._core.mirror_times(node, times_ns)
+        if is_times:
+            self._utime(path, follow, wanted)
+        await self._core.mirror_metadata(node)
         return self.stat(node)
 
     @staticmethod
@@ -88,14 +86,13 @@ class Attributes:
         os.chown(path, uid, gid, follow_symlinks=follow)
 
     @staticmethod
-    def _utime(path: bytes, follow: bool, wanted: Wanted) -> tuple[int, int]:
+    def _utime(path: bytes, follow: bool, wanted: Wanted) -> None:
         atime_ns, mtime_ns = wanted.atime_ns, wanted.mtime_ns
         if atime_ns is None or mtime_ns is None:
             present = os.stat(path, follow_symlinks=follow)
             atime_ns = present.st_atime_ns if atime_ns is None else atime_ns
             mtime_ns = present.st_mtime_ns if mtime_ns is None else mtime_ns
         os.utime(path, ns=(atime_ns, mtime_ns), follow_symlinks=follow)
-        return atime_ns, mtime_ns
 
     def read_link(self, node: Node) -> bytes:
         path, _ = self._target(node)

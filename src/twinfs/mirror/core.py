@@ -81,30 +81,6 @@ class Core(Attaching):
             self.secondary_failed(error)
         await self.wait_for_comparison()
 
-    async def mirror_created(self, number: int, path: bytes) -> int:
-        """As `mirror_names`, for a new file that is open; returns a descriptor for writing to it on the
-        secondary. Who writes would ask the lane for one, and wait a second time. -1 where there is none, or
-        where it may not be the right file for long; the caller sees to it before the next await."""
-        if not self.is_mirroring_now or self.is_suspect(path):
-            await self.mirror_names(number)
-            return -1
-        attachment, doubts = self.attachment, self.doubts
-
-        def make() -> int:
-            self.catch_up(number)
-            return -1 if self.is_suspect(path) else attachment.applier.open_for_writing(path)
-
-        fd = -1
-        try:
-            fd = await attachment.lane.run(make)
-        except OSError as error:
-            self.secondary_failed(error)
-        await self.wait_for_comparison()
-        if fd >= 0 and (attachment is not self.attachment or doubts != self.doubts):
-            attachment.close_later(fd)
-            return -1
-        return fd
-
     def catch_up(self, number: int) -> None:
         """In the lane: apply every pending change of names up to `number`, in order. HeldError before the
         first of them when all that are pending would delete too much."""
@@ -184,16 +160,6 @@ class Core(Attaching):
 
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
-        await self._mirror_to(
-            node, lambda path: self.applier.copy_metadata(self.primary_fd, path, self.is_node(node))
-        )
-
-    async def mirror_times(self, node: Node, times_ns: tuple[int, int]) -> None:
-        """The same where nothing but atime and mtime was set, to these. Without an await between that and
-        this, the lane sets times in the order in which the primary got them."""
-        await self._mirror_to(node, lambda path: self.applier.set_times(path, times_ns))
-
-    async def _mirror_to(self, node: Node, act: Callable[[bytes], None]) -> None:
         await self.wait_for_comparison()
         mark = node.stale
         path = self.mirrored_path(node)
@@ -201,6 +167,8 @@ class Core(Attaching):
             return
         mark.in_flight += 1
         try:
-            await self.on_secondary(lambda: act(path), mark)
+            await self.on_secondary(
+                lambda: self.applier.copy_metadata(self.primary_fd, path, self.is_node(node)), mark
+            )
         finally:
             mark.in_flight -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twinfs.fsio.metadata import child_path
@@ -80,14 +80,8 @@ class Names:
             kept = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             opened = os.open(name, kept, stat.S_IMODE(mode), dir_fd=dir_fd)
 
-        second = -1
-
-        async def mirror(number: int, path: bytes) -> None:
-            nonlocal second
-            second = await self._core.mirror_created(number, path)
-
         try:
-            node, status = await self._make(parent, name, stat.S_IFREG | mode, caller, act, mirror=mirror)
+            node, status = await self._make(parent, name, stat.S_IFREG | mode, caller, act)
         except BaseException:
             if opened >= 0:
                 os.close(opened)
@@ -99,16 +93,7 @@ class Names:
             node.file.write_fd = opened
         else:
             os.close(opened)
-        if second >= 0:
-            self._keep_second(node, node.file, second)
         return node, status
-
-    def _keep_second(self, node: Node, file: OpenFile, fd: int) -> None:
-        """A new file's descriptor on the secondary, for its first write; unless somebody was at it since."""
-        if file.secondary_fd < 0 and node.stale is None and node.ident not in self._core.copying:
-            file.secondary_fd = fd
-        else:
-            self._core.attachment.close_later(fd)
 
     async def _make(
         self,
@@ -119,10 +104,7 @@ class Names:
         act: Callable[[], None],
         rdev: int = 0,
         target: bytes = b"",
-        *,
-        mirror: Callable[[int, bytes], Awaitable[None]] | None = None,
     ) -> tuple[Node, os.stat_result]:
-        """`mirror` takes the place of `Core.mirror_names`, with the path."""
         self._refuse_label(parent, name, errno.EPERM)
         dir_fd = self._nodes.directory(parent)
         made: list[tuple[Node, os.stat_result]] = []
@@ -163,8 +145,6 @@ class Names:
             finally:
                 if mark is not None:
                     mark.in_flight -= 1
-        elif mirror is not None:
-            await mirror(number, path)
         else:
             await self._core.mirror_names(number)
         return node, status
