@@ -160,10 +160,18 @@ class Core(Attaching):
 
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
-        await self.wait_for_comparison()
         mark = node.stale
+        if mark is None:
+            await self.wait_for_comparison()
+            return
+        # Not in flight: the comparison may wait for what is. But not done either, until that is over.
+        mark.waiting += 1
+        try:
+            await self.wait_for_comparison()
+        finally:
+            mark.waiting -= 1
         path = self.mirrored_path(node)
-        if mark is None or mark.is_behind or path is None:
+        if node.stale is not mark or mark.is_behind or path is None:
             return
         mark.in_flight += 1
         try:

@@ -326,7 +326,8 @@ class Drainer:
 
 def _is_done(node: Node, mark: StaleMark, *, is_forced: bool) -> bool:
     """Written to both legs, and not again since the last look."""
-    if node.stale is not mark or mark.is_behind or mark.in_flight or not node.is_named:
+    is_busy = mark.is_behind or mark.in_flight or mark.waiting
+    if node.stale is not mark or is_busy or not node.is_named:
         return False
     is_quiet = is_forced or not mark.is_touched
     mark.is_touched = False

@@ -12,7 +12,8 @@ class StaleMark:
 
     `is_behind`: the secondary was not, or not successfully, written; it must be copied. When False (sync
     mode) every answered write reached both legs, and the mark covers what is in flight. `is_ahead`: it is
-    copied only because the primary refused a write that the secondary may have done.
+    copied only because the primary refused a write that the secondary may have done. `in_flight` counts the
+    callers that are at the secondary, `waiting` those that will be when a comparison is over.
     """
 
     __slots__ = (
@@ -26,6 +27,7 @@ class StaleMark:
         "number",
         "ranges",
         "since",
+        "waiting",
     )
 
     def __init__(self, number: int, *, is_behind: bool) -> None:
@@ -37,4 +39,4 @@ class StaleMark:
         self.is_behind = is_behind
         self.is_ahead = False
         self.is_touched = True
-        self.in_flight = 0
+        self.in_flight = self.waiting = 0
