@@ -25,6 +25,7 @@ from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import parent_of
 from twinfs.mirror.applier import GONE, Applier
 from twinfs.mirror.folders import TEMPORARY
+from twinfs.mirror.versions.records import Why
 
 REPLACE_BYTES: Final = 64 * 1024 * 1024
 
@@ -63,6 +64,8 @@ class Copy:
         """Set before `begin`: given the secondary's old content, open, before that is overwritten. Whatever
         that raises is why this copy failed."""
         self.was_equal = False
+        self.since_ns: int | None = None
+        """Since when the secondary's content has been an old one (since the epoch), where that is known."""
         self._old_fd = -1
 
     @property
@@ -120,6 +123,10 @@ class Copy:
         else:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
             self._fd = os.open(name, flags, dir_fd=dir_fd)
+            if not self.is_comparing:
+                where = dir_fd, name, self.path
+                applier.keeper.overwriting_content(*where, Why.REWRITTEN, self.since_ns)
+            applier.keeper.filling(self._fd)
 
     def _can_replace(self, present: os.stat_result) -> bool:
         """A new file is filled in place; one with other names must be replaced or they change too."""
@@ -169,12 +176,14 @@ class Copy:
             source = fd_path(self._source_fd)
             if self._fd >= 0:
                 self._copy_metadata_to_open_file(source)
+                applier.keeper.filled(self._fd)
             else:
                 self._copy_metadata_by_name(source, applier)
             if self._temporary:
                 dir_fd, name = applier.locate(self.path)
                 self._check_still_replaceable(dir_fd, name)
-                os.rename(self._temporary, name, src_dir_fd=applier.root_fd, dst_dir_fd=dir_fd)
+                with applier.keeper.replacing_content(dir_fd, name, self.path, self.since_ns):
+                    os.rename(self._temporary, name, src_dir_fd=applier.root_fd, dst_dir_fd=dir_fd)
                 self._temporary = b""
                 applier.touched[parent_of(self.path)] = None
                 self.has_replaced = True
@@ -182,6 +191,7 @@ class Copy:
             self.abandon(applier)
 
     def _leave_as_it_is(self, applier: Applier) -> None:
+        applier.keeper.filled(self._fd)
         os.close(self._fd)
         self._fd = -1
         if self._temporary:

@@ -93,6 +93,7 @@ class Core(Attaching):
         for change in batch:
             attachment.applier.reached(change.number)
             names = planned.get(change.number)
+            attachment.applier.since_ns = int(change.since * 1e9)
             unexpected = attachment.applier.apply(change.number, names) if names is not None else ()
             with attachment.lock:
                 if attachment.is_given_up:

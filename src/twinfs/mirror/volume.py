@@ -22,7 +22,8 @@ from twinfs.mirror.progress import OnProgress
 from twinfs.mirror.report import leg_status, pending_of, status_of_legs
 from twinfs.mirror.roles import Roles
 from twinfs.mirror.upkeep import Upkeep
-from twinfs.model import LegState, Mode, Order, Pending, Survey, VolumeConfig, VolumeStatus
+from twinfs.mirror.versions.window import window_of
+from twinfs.model import LegState, Mode, Order, Pending, Role, Survey, VolumeConfig, VolumeStatus
 
 _SYNC_ROUNDS: Final = 10
 
@@ -35,6 +36,7 @@ class Volume:
         self.core = core
         core.sleeps = config.secondary_sleeps
         core.second_space = pair.secondary.space
+        core.keep_versions(window_of(config))
         self.pair = pair
         self.content = Content(core, config.read_policy)
         self.attributes = Attributes(core, self.content)
@@ -191,6 +193,13 @@ class Volume:
             raise failure
 
     # Status
+
+    def open_legs(self) -> list[tuple[Role, int]]:
+        """The legs that are in use, and descriptors of their roots."""
+        legs = [(Role.PRIMARY, self.pair.primary.fd)]
+        if self.core.is_secondary_up:
+            legs.append((Role.SECONDARY, self.pair.secondary.fd))
+        return legs
 
     def pending(self) -> Pending:
         return pending_of(self.core)
