@@ -131,6 +131,14 @@ class ScrubRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What versions take on both legs, and since when there are any, in seconds since the epoch."""
+
+    bytes: int
+    since: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeStatus:
     volume: str
     pid: int | None
@@ -143,6 +151,8 @@ class VolumeStatus:
     action: str | None
     unreached: tuple[str, ...] = ()
     """Paths whose last changes went with a primary that failed, until it is back."""
+    versions: Held | None = None
+    """None where the settings ask for none."""
 
 
 @dataclass(frozen=True, slots=True)

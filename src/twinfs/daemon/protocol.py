@@ -14,6 +14,7 @@ import msgspec
 from twinfs.model import (
     BadLeg,
     ChannelTest,
+    Held,
     LegStatus,
     Mismatch,
     MismatchKind,
@@ -103,6 +104,7 @@ class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
     last_scrub: ScrubSummary | None
     action: str | None
     unreached: tuple[str, ...] = ()
+    versions: Held | None = None
 
     def to_status(self) -> VolumeStatus:
         return VolumeStatus(**{field: getattr(self, field) for field in self.__struct_fields__})

@@ -130,6 +130,7 @@ class Attaching(Marks):
         self.second_space = None
         self.applier.take_over(absent.applier)
         self.applier.keeper = Keeper.on(root_fd, self.window)
+        self.versions_bytes = 0
         absent.end()
         # Before the comparison begins: what changes while it runs has to be known.
         self.is_counting = True

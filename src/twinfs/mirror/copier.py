@@ -25,6 +25,7 @@ from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import parent_of
 from twinfs.mirror.applier import GONE, Applier
 from twinfs.mirror.folders import TEMPORARY
+from twinfs.mirror.versions.keeper import Keeper
 from twinfs.mirror.versions.records import Why
 
 REPLACE_BYTES: Final = 64 * 1024 * 1024
@@ -56,6 +57,7 @@ class Copy:
         self._source_fd = -1
         self._fd = -1
         self._temporary = b""
+        self._was_empty = False
         self._replaces: os.stat_result | None = None
         self.has_replaced = False
         self.is_comparing = False
@@ -66,6 +68,8 @@ class Copy:
         self.was_equal = False
         self.since_ns: int | None = None
         """Since when the secondary's content has been an old one (since the epoch), where that is known."""
+        self.is_old_whole = True
+        """Whether what the secondary has was the file at some time, and is worth a version."""
         self._old_fd = -1
 
     @property
@@ -123,7 +127,8 @@ class Copy:
         else:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
             self._fd = os.open(name, flags, dir_fd=dir_fd)
-            if not self.is_comparing:
+            self._was_empty = not present.st_size
+            if not self.is_comparing and self.is_old_whole:
                 where = dir_fd, name, self.path
                 applier.keeper.overwriting_content(*where, Why.REWRITTEN, self.since_ns)
             applier.keeper.filling(self._fd)
@@ -177,12 +182,14 @@ class Copy:
             if self._fd >= 0:
                 self._copy_metadata_to_open_file(source)
                 applier.keeper.filled(self._fd)
+                self._was_empty = False
             else:
                 self._copy_metadata_by_name(source, applier)
             if self._temporary:
                 dir_fd, name = applier.locate(self.path)
                 self._check_still_replaceable(dir_fd, name)
-                with applier.keeper.replacing_content(dir_fd, name, self.path, self.since_ns):
+                keeper = applier.keeper if self.is_old_whole else Keeper(None)
+                with keeper.replacing_content(dir_fd, name, self.path, self.since_ns):
                     os.rename(self._temporary, name, src_dir_fd=applier.root_fd, dst_dir_fd=dir_fd)
                 self._temporary = b""
                 applier.touched[parent_of(self.path)] = None
@@ -220,6 +227,10 @@ class Copy:
     def abandon(self, applier: Applier) -> None:
         """Close, and remove what was not put in place."""
         applier.followers.discard(self)
+        if self._fd >= 0 and self._was_empty:
+            # A part of a file is no use, and on a full leg it takes the room that the whole one needs.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
         for fd in (self._source_fd, self._fd, self._old_fd):
             if fd >= 0:
                 os.close(fd)

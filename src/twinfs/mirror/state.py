@@ -72,6 +72,8 @@ class State:
         self.is_secondary_up = True
         self.sleeps = False
         self.window: Window | None = None
+        self.versions_bytes = 0
+        """What versions take on the secondary: room that they give up when it is needed."""
         self.second_space: os.statvfs_result | None = None
         """The secondary's, when it was looked at last."""
         self.wake: Callable[[], None] = lambda: None

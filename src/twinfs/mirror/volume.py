@@ -51,7 +51,11 @@ class Volume:
         self.rebuilt = self._drainer.rebuilt
         """What the last comparisons found, for whoever asked for one."""
         self.unreached = unreached.load(parts.directory)
-        parts_that_tell = (self._drainer, self.upkeep, self.roles, self.content.mender, self.content.reads)
+        self.expiry = self.upkeep.expiry
+        parts_that_tell = (
+            *(self._drainer, self.upkeep, self.roles, self.expiry),
+            *(self.content.mender, self.content.reads),
+        )
         for part in parts_that_tell:
             part.on_event = self.tell
         self.upkeep.on_caught_up = self._forget_unreached
@@ -222,6 +226,7 @@ class Volume:
             last_scrub=None,
             action=action,
             unreached=self.unreached.paths,
+            versions=self.expiry.held,
         )
 
     @staticmethod

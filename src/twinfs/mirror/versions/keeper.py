@@ -234,6 +234,12 @@ class Keeper:
             ino = os.fstat(fd).st_ino
             self._attempt(lambda shelf: shelf.note_filling(ino))
 
+    def torn(self, dir_fd: int, name: bytes) -> None:
+        """What stands there is no version of anything."""
+        status = _status(dir_fd, name) if self._is_ready() else None
+        if status is not None and stat.S_ISREG(status.st_mode):
+            self._attempt(lambda shelf: shelf.note_filling(status.st_ino))
+
     def filled(self, fd: int) -> None:
         if self.shelf is not None and self.shelf.filling:
             ino = os.fstat(fd).st_ino
