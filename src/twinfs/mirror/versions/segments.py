@@ -44,6 +44,11 @@ def path_of(segment: bytes, number: int) -> bytes:
     return b"%s/%s/%d" % (VERSIONS, segment, number)
 
 
+def log_path(segment: bytes) -> bytes:
+    """From the leg's root."""
+    return b"%s/%s/%s" % (VERSIONS, segment, LOG_NAME)
+
+
 def names(root_fd: int) -> list[bytes]:
     """All segments of a leg, the oldest first; none where nothing was ever kept."""
     try:
@@ -84,8 +89,7 @@ def read(root_fd: int, segment: bytes) -> Read:
 
 
 def _log_of(root_fd: int, segment: bytes) -> bytes:
-    name = b"%s/%s/%s" % (VERSIONS, segment, LOG_NAME)
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root_fd)
+    fd = os.open(log_path(segment), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root_fd)
     with open(fd, "rb") as file:
         return file.read()
 
