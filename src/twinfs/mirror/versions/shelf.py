@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +17,7 @@ from twinfs.mirror.versions.dropping import drop_oldest
 from twinfs.mirror.versions.records import Filled, Filling, Record
 from twinfs.mirror.versions.settling import Left, settle
 
+_LOG_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 SEGMENT_RECORDS: Final = 20_000
 SEGMENTS_KEPT: Final = 20
 """About how many segments the window's time and size are divided into: what goes at once is a twentieth."""
@@ -40,7 +43,7 @@ class Shelf:
         self._number = 0
         self.segment: bytes | None = None
         """The one that is open."""
-        self._dir_fd = self._log_fd = -1
+        self._dir_fd = -1
         self._begun = 0.0
         self._log_size = self._records = self._next_object = self.used_bytes = 0
         self._is_to_end = False
@@ -80,9 +83,8 @@ class Shelf:
         os.mkdir(path, 0o700, dir_fd=self.root_fd)
         self._number += 1
         dir_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.root_fd)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         try:
-            self._log_fd = os.open(segments.LOG_NAME, flags, 0o600, dir_fd=dir_fd)
+            os.close(os.open(segments.LOG_NAME, _LOG_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=dir_fd))
         except BaseException:
             os.close(dir_fd)
             raise
@@ -94,10 +96,9 @@ class Shelf:
 
     def end_segment(self) -> None:
         """What comes next goes into another one, and this one may be dropped."""
-        for fd in (self._dir_fd, self._log_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._dir_fd = self._log_fd = -1
+        if self._dir_fd >= 0:
+            os.close(self._dir_fd)
+        self._dir_fd = -1
         self.segment = None
 
     def end_segment_soon(self) -> None:
@@ -120,20 +121,31 @@ class Shelf:
     def append(self, record: Record) -> None:
         """One write(2): a kill leaves a whole record, or one that is known to be cut short."""
         data = framed(records.encode(record))
-        written = os.write(self._log_fd, data)
-        if written != len(data):
-            os.ftruncate(self._log_fd, self._log_size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with self._log() as fd:
+            written = os.write(fd, data)
+            if written != len(data):
+                os.ftruncate(fd, self._log_size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._log_size += written
         self._records += 1
         if self._left is not None:
             self._left.last = None
 
+    @contextlib.contextmanager
+    def _log(self) -> Iterator[int]:
+        """For as long as it takes: a disk with a file open for writing cannot be remounted read-only."""
+        fd = os.open(segments.LOG_NAME, _LOG_FLAGS, dir_fd=self._dir_fd)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
     def go_back_to(self, place: Place) -> None:
         """The change was not done after all: forget what was written since, with its objects."""
         if place.segment != self.segment:
             return
-        os.ftruncate(self._log_fd, place.size)
+        with self._log() as fd:
+            os.ftruncate(fd, place.size)
         self._log_size = place.size
         for number in range(place.number, self._next_object):
             try:
