@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import stat
 import time
@@ -174,3 +176,62 @@ async def test_nothing_is_kept_unless_the_settings_say_so(tmp_path: Path) -> Non
         await user.put("f", b"content")
         await user.unlink("f")
     assert not (ground.secondary / ".twinfs/versions").exists()
+
+
+async def test_in_batches_names_are_dated_by_when_they_were_changed(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.BATCHED, keep=KEEP_SECONDS)
+    async with running(ground) as user:
+        await user.put("f", b"content")
+        before = await settle(user)
+        await user.unlink("f")
+        after = time.time_ns()
+        await user.put("g", b"later, in the same batch")
+        await user.volume.sync()
+        assert b"f" in as_of(ground, before, tmp_path / "before")
+        assert b"f" not in as_of(ground, after, tmp_path / "after")
+
+
+async def test_what_a_failed_write_left_half_done_is_no_version(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC, keep=KEEP_SECONDS)
+    async with running(ground) as user:
+        names = ("deleted", "written")
+        for name in names:
+            await user.put(name, b"whole")
+        await user.volume.sync()
+        for name in names:
+            node = user.lookup(name)
+            await user.write(name, 1, b"x")
+            assert node.stale is not None
+            user.volume.core.fell_behind(node.stale, OSError(errno.EDQUOT, "no room for this file"))
+        await user.unlink("deleted")
+        await user.volume.sync()
+        assert objects(ground) == []
+        await user.unlink("written")
+        await user.volume.sync()
+        assert [version.read_bytes() for version in objects(ground)] == [b"wxole"]
+    ground.assert_equal()
+
+
+async def test_a_change_that_the_secondary_refuses_leaves_no_trace_in_the_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC, keep=KEEP_SECONDS)
+    async with running(ground) as user:
+        await user.put("f", b"old")
+        await user.put("new", b"new")
+        await user.volume.sync()
+        plain_rename = os.rename
+
+        def refuse(*arguments: object, **named: object) -> None:
+            if arguments[:2] == (b"new", b"f") and named["dst_dir_fd"] in applier._directories.values():
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+            plain_rename(*arguments, **named)  # type: ignore[arg-type]
+
+        applier = user.volume.core.applier
+        monkeypatch.setattr(os, "rename", refuse)
+        await user.rename("new", "f")
+        assert (ground.secondary / "f").stat().st_nlink == 1
+        assert objects(ground) == []
+        monkeypatch.undo()
+        await user.volume.sync()
+    ground.assert_equal()
