@@ -36,15 +36,11 @@ class History:
 
     def __init__(self, root_fds: Sequence[int]) -> None:
         """Reads all logs. OSError."""
-        found = sorted(
-            (segments.begun_ns(segment), number, segment)
-            for number, fd in enumerate(root_fds)
-            for segment in segments.names(fd)
-        )
+        found = sorted(each for number, fd in enumerate(root_fds) for each in _in_order(number, fd))
         self.since_ns = found[0][0] if found else None
         """Since when changes are known; None where none are."""
         self.changes: list[Past] = []
-        for _, number, segment in found:
+        for _, number, _, segment in found:
             self.changes += [
                 Past(record, root_fds[number], segment)
                 for record in segments.read(root_fds[number], segment).records
@@ -95,6 +91,15 @@ class History:
                 " of a directory that is there, say as it was when: --at 'yesterday 18:00'"
             )
         return moment
+
+
+def _in_order(leg: int, root_fd: int) -> Iterator[tuple[int, int, int, bytes]]:
+    """A leg's segments to be sorted among the other's: by time, but those of one leg as they were begun, also
+    when the clock was set back in between."""
+    latest = 0
+    for position, segment in enumerate(segments.names(root_fd)):
+        latest = max(latest, segments.begun_ns(segment))
+        yield latest, leg, position, segment
 
 
 def is_kept(kept: Kept) -> bool:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from twinfs.fsio.metadata import child_path, read_xattrs
-from twinfs.fsio.syscalls import file_handle
 from twinfs.mirror.aside import TooLargeError, copy_aside
 from twinfs.mirror.failures import is_full
 from twinfs.mirror.versions.bounds import Bounds
+from twinfs.mirror.versions.objects import linked, linking, of_file, status_at, store
 from twinfs.mirror.versions.records import NOTHING, Changed, Gone, Kept, Made, Moved, Record, Why
 from twinfs.mirror.versions.settling import kept_from
 from twinfs.mirror.versions.shelf import Shelf
@@ -68,14 +68,14 @@ class Keeper:
 
     def making(self, dir_fd: int, name: bytes, path: bytes) -> None:
         """A name is about to be made."""
-        if self._is_ready() and _status(dir_fd, name) is None:
+        if self._is_ready() and status_at(dir_fd, name) is None:
             record = Made(self._moment(), self._change, path, os.fstat(dir_fd).st_mtime_ns)
             self._attempt(lambda shelf: shelf.append(record))
             self._bounds.born(path)
 
     def take(self, dir_fd: int, name: bytes, path: bytes) -> bool:
         """Instead of unlink(2): one rename(2), and the object is a version. False: unlink it."""
-        status = _status(dir_fd, name) if self._is_ready() else None
+        status = status_at(dir_fd, name) if self._is_ready() else None
         if status is None or stat.S_ISDIR(status.st_mode):
             return False
         mtime_ns = os.fstat(dir_fd).st_mtime_ns
@@ -91,7 +91,7 @@ class Keeper:
     @contextlib.contextmanager
     def removing_directory(self, dir_fd: int, name: bytes, path: bytes) -> Iterator[None]:
         """Around rmdir(2): what the directory was like is in the record, its content went before it."""
-        if not self._is_ready() or (status := _status(dir_fd, name)) is None:
+        if not self._is_ready() or (status := status_at(dir_fd, name)) is None:
             yield
             return
         with self._taken_back():
@@ -105,8 +105,8 @@ class Keeper:
         """Around rename(2). Each of `old` and `new` is (descriptor of the directory, name, path).
 
         What stands at `new` gets a second name before: one file or the other is there at any moment."""
-        moved = _status(old[0], old[1]) if self._is_ready() else None
-        replaced = None if moved is None else _status(new[0], new[1])
+        moved = status_at(old[0], old[1]) if self._is_ready() else None
+        replaced = None if moved is None else status_at(new[0], new[1])
         if moved is None or (replaced is not None and os.path.samestat(moved, replaced)):
             yield  # nothing will happen
             return
@@ -131,7 +131,7 @@ class Keeper:
         def record_of(kept: Kept) -> Record:
             return Gone(self._moment(), self._change, path, mtime_ns, kept, Why.REPLACED)
 
-        self._keep_object(dir_fd, name, path, status, record_of, _linking(dir_fd, name))
+        self._keep_object(dir_fd, name, path, status, record_of, linking(dir_fd, name))
 
     def _keep_object(
         self,
@@ -145,9 +145,9 @@ class Keeper:
         """Whether the object is a version now; the record is written either way."""
         if status.st_nlink > 1:
             # Nothing of it is lost: it has other names. Moved here it would still count as one of them.
-            kept = _linked(dir_fd, name, status)
+            kept = linked(dir_fd, name, status)
         elif self._is_whole(status) and self._bounds.is_object_due(path):
-            if self._attempt(lambda shelf: _store(shelf, status, record_of, put)):
+            if self._attempt(lambda shelf: store(shelf, status, record_of, put)):
                 self._bounds.kept(path)
                 return True
             kept = kept_from(status, NOTHING)
@@ -178,7 +178,7 @@ class Keeper:
         self, dir_fd: int, name: bytes, path: bytes, since_ns: int | None
     ) -> Iterator[None]:
         """Around the rename(2) that puts a new file with other content in a file's place."""
-        status = _status(dir_fd, name) if self._is_ready() else None
+        status = status_at(dir_fd, name) if self._is_ready() else None
         if status is None or not self._is_due(path, status):
             yield
             if status is not None:
@@ -190,9 +190,9 @@ class Keeper:
 
         with self._taken_back():
             if status.st_nlink > 1:
-                kept = _linked(dir_fd, name, status)
+                kept = linked(dir_fd, name, status)
                 self._attempt(lambda shelf: shelf.append(record_of(kept)))
-            elif self._attempt(lambda shelf: _store(shelf, status, record_of, _linking(dir_fd, name))):
+            elif self._attempt(lambda shelf: store(shelf, status, record_of, linking(dir_fd, name))):
                 self._bounds.kept(path)
             yield
 
@@ -201,7 +201,7 @@ class Keeper:
     ) -> None:
         """A file is about to be truncated, or written in place by a copy: keep a reflink, or a copy of a
         small one."""
-        status = _status(dir_fd, name) if self._is_ready() else None
+        status = status_at(dir_fd, name) if self._is_ready() else None
         if status is None or not self._is_due(path, status):
             return
 
@@ -212,11 +212,11 @@ class Keeper:
             finally:
                 os.close(fd)
             try:
-                return _store(
+                return store(
                     shelf,
                     os.stat(own, dir_fd=shelf.root_fd),
                     lambda kept: Changed(
-                        since_ns or time.time_ns(), 0, path, _of_file(kept, dir_fd, name, status), why
+                        since_ns or time.time_ns(), 0, path, of_file(kept, dir_fd, name, status), why
                     ),
                     lambda fd, target: os.rename(own, target, src_dir_fd=shelf.root_fd, dst_dir_fd=fd),
                 )
@@ -236,7 +236,7 @@ class Keeper:
 
     def torn(self, dir_fd: int, name: bytes) -> None:
         """What stands there is no version of anything."""
-        status = _status(dir_fd, name) if self._is_ready() else None
+        status = status_at(dir_fd, name) if self._is_ready() else None
         if status is not None and stat.S_ISREG(status.st_mode):
             self._attempt(lambda shelf: shelf.note_filling(status.st_ino))
 
@@ -315,70 +315,3 @@ class Keeper:
             raise
         finally:
             self._is_inside = False
-
-
-def _store(
-    shelf: Shelf,
-    status: os.stat_result,
-    record_of: Callable[[Kept], Record],
-    put: Callable[[int, bytes], None],
-) -> bool:
-    """First the record, then the object: one without the other is no version. True."""
-    place, number = shelf.place, shelf.new_number()
-    kept = kept_from(status, number)
-    try:
-        shelf.append(record_of(kept))
-        put(shelf.directory_fd, b"%d" % number)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            shelf.go_back_to(place)
-        raise
-    shelf.used_bytes += kept.used_bytes
-    return True
-
-
-def _linking(dir_fd: int, name: bytes) -> Callable[[int, bytes], None]:
-    def put(target_fd: int, target: bytes) -> None:
-        os.link(name, target, src_dir_fd=dir_fd, dst_dir_fd=target_fd, follow_symlinks=False)
-
-    return put
-
-
-def _linked(dir_fd: int, name: bytes, status: os.stat_result) -> Kept:
-    """A name of a file that has others."""
-    kept = kept_from(status, NOTHING)
-    handle = file_handle(dir_fd, name)
-    return Kept(
-        NOTHING,
-        kept.mode,
-        kept.uid,
-        kept.gid,
-        kept.size,
-        kept.mtime_ns,
-        kept.ino,
-        kept.links,
-        handle=handle,
-    )
-
-
-def _of_file(copy: Kept, dir_fd: int, name: bytes, status: os.stat_result) -> Kept:
-    """A copy's record tells which file it was of."""
-    return Kept(
-        copy.number,
-        copy.mode,
-        copy.uid,
-        copy.gid,
-        copy.size,
-        copy.mtime_ns,
-        status.st_ino,
-        status.st_nlink,
-        copy.used_bytes,
-        file_handle(dir_fd, name) if status.st_nlink > 1 else b"",
-    )
-
-
-def _status(dir_fd: int, name: bytes) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except OSError:
-        return None

@@ -13,6 +13,8 @@ import pytest
 
 from support.tree import differences, snapshot
 from twinfs.fsio.syscalls import RENAME_EXCHANGE
+from twinfs.mirror.versions.history import History
+from twinfs.mirror.versions.records import Moved
 from twinfs.model import Mode
 from unit.mirror.kit import KEEP_SECONDS, Ground, User, new_ground, running
 from unit.mirror.versions.past_of import as_of
@@ -235,3 +237,21 @@ async def test_a_change_that_the_secondary_refuses_leaves_no_trace_in_the_past(
         monkeypatch.undo()
         await user.volume.sync()
     ground.assert_equal()
+
+
+async def test_a_clock_that_was_set_back_does_not_mix_up_the_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC, keep=KEEP_SECONDS)
+    plain = time.time_ns
+    async with running(ground) as user:
+        await user.put("f", b"first")
+        await user.rename("f", "g")
+    monkeypatch.setattr(time, "time_ns", lambda: plain() - 3600 * 10**9)
+    async with running(ground) as user:
+        await user.rename("g", "h")
+    monkeypatch.undo()
+    roots = [os.open(ground.secondary, os.O_RDONLY)]
+    names = [past.record.path for past in History(roots).changes if isinstance(past.record, Moved)]
+    os.close(roots[0])
+    assert names == [b"g", b"h"]
