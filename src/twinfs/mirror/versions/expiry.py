@@ -17,7 +17,7 @@ from twinfs.mirror.versions.ledger import Ledger, together
 from twinfs.mirror.versions.window import Window
 from twinfs.model import Held
 
-TURN_SECONDS: Final = 60.0
+TURN_SECONDS: Final = 15.0
 
 
 class Expiry:
