@@ -85,3 +85,7 @@ class ScrubError(TwinfsError):
 
 class ImageError(TwinfsError):
     """A disk image, or a part of it, cannot be read: the message names the layer and the offset."""
+
+
+class VersionError(TwinfsError):
+    """There is no such version, or it cannot be restored: the message says why."""

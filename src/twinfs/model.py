@@ -131,6 +131,14 @@ class ScrubRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What versions take on both legs, and since when there are any, in seconds since the epoch."""
+
+    bytes: int
+    since: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeStatus:
     volume: str
     pid: int | None
@@ -143,6 +151,8 @@ class VolumeStatus:
     action: str | None
     unreached: tuple[str, ...] = ()
     """Paths whose last changes went with a primary that failed, until it is back."""
+    versions: Held | None = None
+    """None where the settings ask for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +204,38 @@ class Survey:
     extra: int = 0
     bytes_to_copy: int = 0
     examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One object of the past. `path` is its path then; it was so until `time`, in seconds since the epoch.
+
+    `at` says that as `restore --at` takes it. `why` is what became of it.
+
+    `kind` is "file", "directory", "symlink" or "other"; `mtime_ns` is the object's. `is_kept` is False of
+    what could not be kept: that it was there is all that is known.
+    """
+
+    path: str
+    time: float
+    at: str
+    why: str
+    kind: str
+    size_bytes: int
+    mtime_ns: int
+    is_kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did: objects made or replaced, those that were there already, what could not be had
+    any more. `at` is the moment in seconds since the epoch."""
+
+    at: float
+    restored: int
+    equal: int
+    bytes: int
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +315,8 @@ class VolumeConfig:
     metrics_file: str | None = None
     read_policy: ReadPolicy = ReadPolicy.PRIMARY
     secondary_sleeps: bool = False
+    keep_versions_seconds: float | None = None
+    keep_versions_size: str = "10%"
 
 
 @dataclass(frozen=True, slots=True)

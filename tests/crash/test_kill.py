@@ -81,7 +81,7 @@ class Round:
 
 
 def run_rounds(volume: Volume, rounds: int) -> None:
-    volume.init().configure('leg_timeout = "3m"')
+    volume.init().configure('leg_timeout = "3m"', 'keep_versions = "30d"')
     volume.mount_it()
     seed = int(os.environ.get("TWINFS_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"\nto do the same again: TWINFS_TEST_SEED={seed}")

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from twinfs.cli.parameters import At, InjectedPaths, Interval
 from twinfs.cli.talk import result, say
 from twinfs.daemon.create import create_volume, name_from_path
+from twinfs.daemon.durations import parse_age
 from twinfs.daemon.timing import parse_timing
 from twinfs.model import Mode, VolumeConfig
 
@@ -34,6 +35,9 @@ def init(
         str | None, Parameter(help="Where the volume is mounted; else over the primary itself.")
     ] = None,
     adopt: Annotated[bool, Parameter(help="Take over the files that the secondary already holds.")] = False,
+    keep_versions: Annotated[
+        str | None, Parameter(help="Keep what is deleted or replaced for so long, such as 30d.")
+    ] = None,
     with_systemd: Annotated[bool, Parameter(help="Have systemd scrub it once a month.")] = False,
     paths: InjectedPaths,
 ) -> int:
@@ -47,7 +51,7 @@ def init(
 
     For example:
 
-        twinfs init /mnt/hd1 /mnt/hd1_mirror --name photos
+        twinfs init /mnt/hd1 /mnt/hd1_mirror --name photos --keep-versions 30d
         twinfs init /mnt/hd1 /mnt/hd1_mirror --name photos --adopt --at 03:30
     """
     primary, secondary = os.path.abspath(primary), os.path.abspath(secondary)
@@ -61,6 +65,7 @@ def init(
         interval_seconds=timing.interval_seconds or _DEFAULT_INTERVAL_SECONDS,
         at=timing.at,
         mountpoint=os.path.abspath(mountpoint) if mountpoint else None,
+        keep_versions_seconds=None if keep_versions is None else parse_age(keep_versions),
     )
     created = create_volume(paths, settings, adopt=adopt, say=say)
     result(f"volume {created.name} is made; its settings are in {paths.config_file(created.name)}")

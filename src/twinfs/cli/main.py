@@ -27,6 +27,8 @@ SUMMARIES = {
     "attach": "Put a detached leg back, and bring it up to date.",
     "replace": "Give a leg a new disk, while the volume is in use.",
     "promote": "Make the secondary the primary.",
+    "versions": "List the old versions of a path and of what is below it.",
+    "restore": "Bring back a file or a directory as it was.",
     "image": "Look into disk images, without root or a loop device.",
     "events": "List what happened to a volume, newest last.",
     "doctor": "Tell what this machine lacks, and the command that mends it.",

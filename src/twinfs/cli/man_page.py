@@ -30,7 +30,7 @@ _FILES = {
     "/etc/twinfs/NAME.toml": "A volume's settings ($XDG_CONFIG_HOME/twinfs for users).",
     "/var/lib/twinfs/NAME/": "Its intent log, events and daemon log ($XDG_STATE_HOME/twinfs for users).",
     "/run/twinfs/NAME.sock": "Its daemon's control socket ($XDG_RUNTIME_DIR/twinfs for users).",
-    ".twinfs/": "At the root of each leg: its label and its quarantine.",
+    ".twinfs/": "At the root of each leg: its label, its quarantine and its versions.",
 }
 _FSTAB = "/mnt/disk1 /srv/photos fuse.twinfs secondary=/mnt/disk2,nofail 0 0"
 

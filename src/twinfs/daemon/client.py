@@ -65,6 +65,14 @@ class ControlClient:
             raise ControlError(f"volume {self._name}: unexpected answer to status: {reply}")
         return reply.to_status()
 
+    def legs(self) -> protocol.LegsReply:
+        """The legs as the daemon has them open."""
+        self._send(protocol.LegsRequest())
+        reply = self._receive()
+        if not isinstance(reply, protocol.LegsReply):
+            raise ControlError(f"volume {self._name}: unexpected answer to legs: {reply}")
+        return reply
+
     def test_events(self) -> tuple[ChannelTest, ...]:
         """Waits for as long as the daemon's hook does."""
         self._send(protocol.TestEventsRequest())

@@ -57,6 +57,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     metrics_file: str | None = None
     read_policy: ReadPolicy = ReadPolicy.PRIMARY
     secondary_sleeps: bool = False
+    keep_versions: str | None = None
+    keep_versions_size: str | int = "10%"
 
 
 def check_name(name: str) -> str:
@@ -209,7 +211,19 @@ def _to_config(name: str, read: _File) -> VolumeConfig:
         metrics_file=read.metrics_file,
         read_policy=read.read_policy,
         secondary_sleeps=read.secondary_sleeps,
+        keep_versions_seconds=None if read.keep_versions is None else parse_age(read.keep_versions),
+        keep_versions_size=_parse_size(read.keep_versions_size),
     )
+
+
+def _parse_size(value: str | int) -> str:
+    from twinfs.mirror.versions.window import size_in
+
+    try:
+        size_in(str(value), 1)
+    except ValueError as error:
+        raise UsageError(f"field 'keep_versions_size': {error}") from None
+    return str(value)
 
 
 def _to_values(config: VolumeConfig) -> dict[str, toml_text.TomlValue]:
@@ -235,6 +249,10 @@ def _to_values(config: VolumeConfig) -> dict[str, toml_text.TomlValue]:
         "metrics_file": config.metrics_file,
         "read_policy": None if config.read_policy is ReadPolicy.PRIMARY else config.read_policy.value,
         "secondary_sleeps": config.secondary_sleeps or None,
+        "keep_versions": None
+        if config.keep_versions_seconds is None
+        else format_age(config.keep_versions_seconds),
+        "keep_versions_size": None if config.keep_versions_seconds is None else config.keep_versions_size,
     }
     return {key: value for key, value in values.items() if value is not None}
 

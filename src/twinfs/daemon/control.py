@@ -63,6 +63,8 @@ class Service(Protocol):
         self, order: Order, is_dry_run: bool, on_progress: Callable[[Progress], None]
     ) -> str | Survey: ...
 
+    def legs(self) -> protocol.LegsReply: ...
+
 
 class ControlServer:
     """Serves one volume's socket until cancelled; removes the socket then."""
@@ -119,6 +121,8 @@ class ControlServer:
             case protocol.SetModeRequest():
                 await self._service.set_mode(request.mode, request.interval_seconds, request.at)
                 return DoneReply()
+            case protocol.LegsRequest():
+                return self._service.legs()
             case protocol.TestEventsRequest():
                 return protocol.TestedReply(await self._service.test_events())
             case _:

@@ -1,8 +1,8 @@
 """What goes over a volume's control socket: one JSON object a line, in both directions.
 
 A request is answered by any number of `progress` lines (sync, wait, scrub) and `mismatch` lines (scrub),
-and one last line: `status`, `tested`, `scrubbed`, `done` or `error`. The connection may then carry the next
-request.
+and one last line: `status`, `legs`, `tested`, `scrubbed`, `done` or `error`. The connection may then carry
+the next request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 from twinfs.model import (
     BadLeg,
     ChannelTest,
+    Held,
     LegStatus,
     Mismatch,
     MismatchKind,
@@ -77,8 +78,13 @@ class TestEventsRequest(msgspec.Struct, tag="test_events", tag_field="type", fro
     """Send one event through every channel; answered by `tested` when each has done what it does."""
 
 
+class LegsRequest(msgspec.Struct, tag="legs", tag_field="type", frozen=True):
+    """Where the daemon has the legs that it uses; answered by `legs`."""
+
+
 Request: TypeAlias = (
     StatusRequest
+    | LegsRequest
     | SyncRequest
     | SetModeRequest
     | RecoverRequest
@@ -101,6 +107,7 @@ class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
     last_scrub: ScrubSummary | None
     action: str | None
     unreached: tuple[str, ...] = ()
+    versions: Held | None = None
 
     def to_status(self) -> VolumeStatus:
         return VolumeStatus(**{field: getattr(self, field) for field in self.__struct_fields__})
@@ -137,6 +144,20 @@ class TestedReply(msgspec.Struct, tag="tested", tag_field="type", frozen=True):
     """What each channel did with the test event."""
 
     channels: tuple[ChannelTest, ...]
+
+
+class OpenLeg(msgspec.Struct, frozen=True):
+    """`fd` is the daemon's descriptor of the root: /proc/PID/fd/FD is that directory, see proc(5)."""
+
+    role: Role
+    fd: int
+
+
+class LegsReply(msgspec.Struct, tag="legs", tag_field="type", frozen=True):
+    """The legs that can be used now."""
+
+    pid: int
+    legs: tuple[OpenLeg, ...]
 
 
 class DoneReply(msgspec.Struct, tag="done", tag_field="type", frozen=True):
@@ -195,6 +216,7 @@ Reply: TypeAlias = (
     | MismatchReply
     | ScrubbedReply
     | TestedReply
+    | LegsReply
 )
 
 _encoder = msgspec.json.Encoder()

@@ -23,7 +23,7 @@ from twinfs.daemon.groups import first_cause
 from twinfs.daemon.herald import Herald
 from twinfs.daemon.notify import notify
 from twinfs.daemon.paths import Paths
-from twinfs.daemon.protocol import DoneReply, ErrorReply, ScrubRequest
+from twinfs.daemon.protocol import DoneReply, ErrorReply, LegsReply, OpenLeg, ScrubRequest
 from twinfs.daemon.reminders import Reminders
 from twinfs.daemon.request import MountRequest
 from twinfs.daemon.watch import Watch
@@ -72,6 +72,8 @@ class Volume(Protocol):
     ) -> str | Survey: ...
 
     async def refresh(self) -> None: ...
+
+    def open_legs(self) -> list[tuple[Role, int]]: ...
 
     async def close(self, on_progress: Callable[[Progress], None] | None = None) -> None: ...
 
@@ -200,6 +202,13 @@ class Supervisor(Generic[V]):
 
     async def refresh(self) -> None:
         await self._volume.refresh()
+
+    def legs(self) -> LegsReply:
+        if not self._is_mounted:
+            raise ControlError(
+                f"volume {self._name} is being mounted or unmounted; try again when that is done"
+            )
+        return LegsReply(os.getpid(), tuple(OpenLeg(*leg) for leg in self._volume.open_legs()))
 
     async def _fresh_status(self) -> VolumeStatus:
         await self.refresh()

@@ -6,6 +6,7 @@ Each raises OSError with the kernel's errno. Names are bytes, resolved against a
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ _RESOLVE_BENEATH: Final = 0x08
 _FALLOC_FL_KEEP_SIZE: Final = 0x01
 _FALLOC_FL_PUNCH_HOLE: Final = 0x02
 _FICLONE: Final = 0x40049409  # ioctl_ficlone(2)
+
+_HANDLE_HEAD: Final = struct.Struct("=Ii")  # struct file_handle, see name_to_handle_at(2)
+_MAX_HANDLE_BYTES: Final = 128
+_HANDLE_BYTES: Final = _HANDLE_HEAD.size + _MAX_HANDLE_BYTES
 
 _DIRENT_HEAD: Final = struct.Struct("=QqHB")  # struct linux_dirent64, see getdents(2)
 _DIRENT_BUFFER_BYTES: Final = 32 * 1024
@@ -101,6 +106,20 @@ def punch_hole(fd: int, offset_bytes: int, length_bytes: int) -> None:
 def clone_file(destination_fd: int, source_fd: int) -> None:
     """Share all of the source's extents, ioctl_ficlone(2). EOPNOTSUPP or EXDEV where that cannot be."""
     _check(_libc.ioctl(destination_fd, ctypes.c_ulong(_FICLONE), source_fd), b"")
+
+
+def file_handle(dir_fd: int, name: bytes) -> bytes:
+    """What tells the object from every other that ever had its inode number, see name_to_handle_at(2). Empty
+    where the file system does not say. `name` is one component, never followed."""
+    buffer = ctypes.create_string_buffer(_HANDLE_HEAD.pack(_MAX_HANDLE_BYTES, 0), _HANDLE_BYTES)
+    mount_id = ctypes.c_int()
+    if _libc.name_to_handle_at(dir_fd, name, buffer, ctypes.byref(mount_id), 0) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EOPNOTSUPP, errno.EOVERFLOW, errno.ENOSYS, errno.EPERM):
+            return b""
+        raise OSError(code, os.strerror(code), name)
+    length, _ = _HANDLE_HEAD.unpack_from(buffer)
+    return buffer.raw[4 : _HANDLE_HEAD.size + length]
 
 
 @dataclass(frozen=True, slots=True)

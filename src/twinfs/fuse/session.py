@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import pyfuse3
@@ -14,7 +14,8 @@ from twinfs.errors import MountError
 from twinfs.fuse import handshake, waiting
 from twinfs.fuse.operations import Operations
 from twinfs.fuse.routing import Routing
-from twinfs.fuse.virtual import NamedDirectory, Snapshots
+from twinfs.fuse.versions_directory import Versions
+from twinfs.fuse.virtual import NamedDirectory, Snapshots, VirtualObject
 from twinfs.fuse.virtual_operations import VirtualOperations
 from twinfs.mirror.volume import Volume
 from twinfs.report import json_lines
@@ -80,7 +81,10 @@ def _own_directory(volume: Volume, mountpoint: str) -> NamedDirectory:
         now = volume.status(pid=os.getpid(), mountpoint=mountpoint)
         return json_lines.line(json_lines.status_dict(now)).encode() + b"\n"
 
-    return NamedDirectory({b"status": Snapshots(status)})
+    children: dict[bytes, Callable[[], Awaitable[VirtualObject]]] = {b"status": Snapshots(status)}
+    if volume.core.window is not None:
+        children[b"versions"] = Versions(volume)
+    return NamedDirectory(children)
 
 
 async def _run(nursery: trio.Nursery) -> None:

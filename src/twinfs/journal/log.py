@@ -15,7 +15,6 @@ import os
 import struct
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ import msgspec
 
 from twinfs.errors import StateError
 from twinfs.fsio.identity import boot_id
+from twinfs.journal.frames import FRAME, framed, payload_at
 from twinfs.journal.records import Abort, Clock, Closed, Compare, Header, Record
 
 FORMAT_VERSION: Final = 2
@@ -34,7 +34,6 @@ _START: Final = struct.Struct("<8sQ")
 _REACH_AT: Final = len(_MAGIC)
 _CLOCK_SECONDS: Final = 1.0
 _ROOM_BYTES: Final = 64 * 1024
-_FRAME: Final = struct.Struct("<II")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[int, Record]).decode
 
@@ -232,8 +231,7 @@ class IntentLog:
 
 
 def _frame(number: int, record: Record) -> bytes:
-    payload = _encode((number, record))
-    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+    return framed(_encode((number, record)))
 
 
 def _fsync_directory(path: Path) -> None:
@@ -293,25 +291,21 @@ class LogFile:
         """Whether the rest is a record that a kill cut short, rather than damage: it reaches beyond the
         end, and no whole record begins in it."""
         rest = len(self._data) - position
-        if rest >= _FRAME.size:
-            length, _ = _FRAME.unpack_from(self._data, position)
-            if length <= rest - _FRAME.size or rest > _LONGEST_TORN_BYTES:
+        if rest >= FRAME.size:
+            length, _ = FRAME.unpack_from(self._data, position)
+            if length <= rest - FRAME.size or rest > _LONGEST_TORN_BYTES:
                 return False
         return all(self._frame_at(start) is None for start in range(position + 1, len(self._data)))
 
     def _frame_at(self, position: int) -> tuple[int, int, Record] | None:
-        start = position + _FRAME.size
-        if start > len(self._data):
-            return None
-        length, checksum = _FRAME.unpack_from(self._data, position)
-        payload = self._data[start : start + length]
-        if len(payload) != length or zlib.crc32(payload) != checksum:
+        payload = payload_at(self._data, position)
+        if payload is None:
             return None
         try:
             number, record = _decode(payload)
         except msgspec.MsgspecError:
             return None
-        return start + length, number, record
+        return position + FRAME.size + len(payload), number, record
 
 
 _LONGEST_TORN_BYTES: Final = 64 * 1024

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -30,8 +31,10 @@ from twinfs.journal.records import (
     renamed,
     touched_by,
 )
-from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
+from twinfs.mirror.failures import UNEXPECTED, is_full, is_leg_failure
 from twinfs.mirror.quarantine import Quarantine
+from twinfs.mirror.versions.keeper import Keeper
+from twinfs.mirror.versions.records import Why
 
 _KEPT_DIRECTORIES: Final = 256
 
@@ -61,6 +64,10 @@ class Applier:
         """Whether what is excluded may be here only: then it is put aside, not removed."""
         self.is_suspect: Callable[[bytes], bool] = lambda path: False
         """Whether a comparison that covers the path is pending."""
+        self.keeper = Keeper(None)
+        """What is kept of what goes."""
+        self.since_ns = 0
+        """When the primary did the change that is about to be applied, since the epoch."""
         self._log = log
         self.followers: set[Follower] = set()
         self._directories: OrderedDict[bytes, int] = OrderedDict()
@@ -94,12 +101,15 @@ class Applier:
         except OSError as error:
             if is_leg_failure(error):
                 raise
+            if is_full(error) and self.keeper.make_room():
+                return self.apply(number, change)
             if error.errno not in UNEXPECTED:
                 self.troubles.append((change.path, error))
             return (change.source, change.path) if isinstance(change, Rename) else (change.path,)
 
     def attempt(self, number: int, change: NameChange) -> tuple[bytes, ...]:
         """The same, with every error raised."""
+        self.keeper.at(number, self.since_ns if number else time.time_ns())
         try:
             match change:
                 case Rename(is_exchange=True):
@@ -132,6 +142,7 @@ class Applier:
     def _create(self, change: Create) -> tuple[bytes, ...]:
         dir_fd, name = self.locate(change.path)
         kind = stat.S_IFMT(change.mode)
+        self.keeper.making(dir_fd, name, change.path)
         try:
             if kind == stat.S_IFREG:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -157,6 +168,7 @@ class Applier:
     def _link(self, change: Link) -> tuple[bytes, ...]:
         source_fd, source = self.locate(change.source)
         dir_fd, name = self.locate(change.path)
+        self.keeper.making(dir_fd, name, change.path)
         try:
             os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
         except FileExistsError:
@@ -170,9 +182,10 @@ class Applier:
         dir_fd, name = self.locate(change.path)
         try:
             if change.is_directory:
-                os.rmdir(name, dir_fd=dir_fd)
+                with self.keeper.removing_directory(dir_fd, name, change.path):
+                    os.rmdir(name, dir_fd=dir_fd)
                 self.forget(change.path)
-            else:
+            elif not self.keeper.take(dir_fd, name, change.path):
                 os.unlink(name, dir_fd=dir_fd)
         except FileNotFoundError:
             pass  # done before a kill
@@ -187,8 +200,10 @@ class Applier:
     def _rename(self, change: Rename) -> tuple[bytes, ...]:
         old_fd, old = self.locate(change.source)
         new_fd, new = self._way_to(change.path)
+        places = (old_fd, old, change.source), (new_fd, new, change.path)
         try:
-            os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+            with self.keeper.renaming(*places, is_exchange=False):
+                os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
         except FileNotFoundError:
             # Done before a kill, or never there: comparing the target tells.
             return (change.path,)
@@ -206,6 +221,7 @@ class Applier:
             if not self.is_suspect(parent):
                 raise
             above_fd, name = self._way_to(parent)
+            self.keeper.making(above_fd, name, parent)
             os.mkdir(name, 0o700, dir_fd=above_fd)
             return self.locate(path)
 
@@ -216,7 +232,9 @@ class Applier:
         present = os.stat(old, dir_fd=old_fd, follow_symlinks=False).st_ino
         if self.swapping.setdefault(number, present) == present:
             self._log.append(number, Swapping(present))
-            renameat2(old, new, old_fd, new_fd, RENAME_EXCHANGE)
+            places = (old_fd, old, change.source), (new_fd, new, change.path)
+            with self.keeper.renaming(*places, is_exchange=True):
+                renameat2(old, new, old_fd, new_fd, RENAME_EXCHANGE)
         del self.swapping[number]
         self._follow(change)
 
@@ -262,6 +280,8 @@ class Applier:
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
             before = os.fstat(fd)
+            if size < before.st_size:
+                self.keeper.overwriting_content(dir_fd, name, path, Why.TRUNCATED)
             os.ftruncate(fd, size)
             # The kernel keeps the mtime, and sends it when it has moved.
             os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -306,7 +326,10 @@ class Applier:
             os.close(self._directories.pop(known))
 
     def take_over(self, other: Applier) -> None:
-        """Go on for one that was given up: what it knew of the secondary's names, no descriptors."""
+        """Go on for one that was given up: what it knew of the secondary's names, no descriptors.
+
+        Versions are on the disk.
+        """
         self.touched = dict(other.touched)
         self.touched_after = other.touched_after
         self.swapping = dict(other.swapping)
@@ -317,3 +340,4 @@ class Applier:
         for fd in self._directories.values():
             os.close(fd)
         self._directories.clear()
+        self.keeper.close()

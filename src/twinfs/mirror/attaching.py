@@ -23,6 +23,7 @@ from twinfs.mirror.attachment import Attachment
 from twinfs.mirror.brake import HeldError
 from twinfs.mirror.marks import Marks
 from twinfs.mirror.openfile import OpenFile
+from twinfs.mirror.versions.keeper import Keeper
 
 _COMPARED_SINGLY: Final = 256
 _MOST_UNPROVEN: Final = 100_000
@@ -133,6 +134,8 @@ class Attaching(Marks):
         self.attachment = Attachment(root_fd, device, self.log)
         self.second_space = None
         self.applier.take_over(absent.applier)
+        self.applier.keeper = Keeper.on(root_fd, self.window)
+        self.versions_bytes = 0
         absent.end()
         # Before the comparison begins: what changes while it runs has to be known.
         self.is_counting = True

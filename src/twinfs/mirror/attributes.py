@@ -144,11 +144,13 @@ class Attributes:
                 self._core.secondary_failed(error)
                 return first
         scale = second.f_frsize / first.f_frsize
+        # Versions give way to what people write.
+        held = self._core.versions_bytes // second.f_frsize
         values = list(first)
         for field, ours, theirs in (
             (_BLOCKS, first.f_blocks, second.f_blocks * scale),
-            (_FREE, first.f_bfree, second.f_bfree * scale),
-            (_AVAILABLE, first.f_bavail, second.f_bavail * scale),
+            (_FREE, first.f_bfree, min(second.f_bfree + held, second.f_blocks) * scale),
+            (_AVAILABLE, first.f_bavail, min(second.f_bavail + held, second.f_blocks) * scale),
             (_FILES, first.f_files, second.f_files),
             (_FREE_FILES, first.f_ffree, second.f_ffree),
             (_AVAILABLE_FILES, first.f_favail, second.f_favail),

@@ -12,6 +12,7 @@ import trio
 from twinfs.mirror.attachment import Attachment
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
+from twinfs.mirror.failures import is_full
 from twinfs.mirror.lane import gave_up
 from twinfs.mirror.progress import Meter
 
@@ -46,8 +47,18 @@ class ChunkCopier:
     async def copy(self, copies: Sequence[Copy], meter: Meter) -> list[Outcome]:
         """An outcome for each. The changes of names there are when this is called are applied first.
 
-        Files that replace an old one are durable before they do.
+        Files that replace an old one are durable before they do. Where there is no room, versions give way.
         """
+        outcomes = await self._copy(copies, meter)
+        while full := [index for index, outcome in enumerate(outcomes) if _is_full(outcome)]:
+            if not await self._core.lane.run(self._core.applier.keeper.make_room):
+                break
+            again = await self._copy([copies[index] for index in full], meter)
+            for index, outcome in zip(full, again, strict=True):
+                outcomes[index] = outcome
+        return outcomes
+
+    async def _copy(self, copies: Sequence[Copy], meter: Meter) -> list[Outcome]:
         # What is begun is waited for, whatever happens; between two chunks is where to stop.
         await trio.lowlevel.checkpoint_if_cancelled()
         core, attachment = self._core, self._core.attachment
@@ -98,6 +109,10 @@ class ChunkCopier:
                     nursery.start_soon(_work, attachment, work)
         if attachment.is_given_up:
             raise gave_up()
+
+
+def _is_full(outcome: Outcome) -> bool:
+    return isinstance(outcome, OSError) and is_full(outcome)
 
 
 async def _work(attachment: Attachment, work: Callable[[], None]) -> None:

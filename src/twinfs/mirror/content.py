@@ -166,16 +166,17 @@ class Content:
             if file.secondary_fd < 0 and not await self._open_secondary(node, file, mark):
                 return await self._write_primary(file, offset, data)
             write = partial(_pwrite_keeping_times, file.secondary_fd, data, offset)
-            second = self._core.attachment.data.start(write)
+            start = partial(self._core.attachment.data.start, write)
+            second = start()
             try:
                 written = await self._write_primary(file, offset, data)
             except BaseException:
-                mark.is_ahead = not mark.is_behind
+                mark.is_ahead, mark.is_torn = not mark.is_behind, True
                 mark.is_behind = True
                 with trio.CancelScope(shield=True):
-                    await self._core.second_result(second, mark)
+                    await self._core.second_result(start, mark, second)
                 raise
-            await self._core.second_result(second, mark)
+            await self._core.second_result(start, mark, second)
             return written
 
     async def _open_secondary(self, node: Node, file: OpenFile, mark: StaleMark) -> bool:

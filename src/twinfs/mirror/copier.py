@@ -25,6 +25,8 @@ from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import parent_of
 from twinfs.mirror.applier import GONE, Applier
 from twinfs.mirror.folders import TEMPORARY
+from twinfs.mirror.versions.keeper import Keeper
+from twinfs.mirror.versions.records import Why
 
 REPLACE_BYTES: Final = 64 * 1024 * 1024
 
@@ -55,6 +57,7 @@ class Copy:
         self._source_fd = -1
         self._fd = -1
         self._temporary = b""
+        self._was_empty = False
         self._replaces: os.stat_result | None = None
         self.has_replaced = False
         self.is_comparing = False
@@ -63,6 +66,10 @@ class Copy:
         """Set before `begin`: given the secondary's old content, open, before that is overwritten. Whatever
         that raises is why this copy failed."""
         self.was_equal = False
+        self.since_ns: int | None = None
+        """Since when the secondary's content has been an old one (since the epoch), where that is known."""
+        self.is_old_whole = True
+        """Whether what the secondary has was the file at some time, and is worth a version."""
         self._old_fd = -1
 
     @property
@@ -120,6 +127,11 @@ class Copy:
         else:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
             self._fd = os.open(name, flags, dir_fd=dir_fd)
+            self._was_empty = not present.st_size
+            if not self.is_comparing and self.is_old_whole:
+                where = dir_fd, name, self.path
+                applier.keeper.overwriting_content(*where, Why.REWRITTEN, self.since_ns)
+            applier.keeper.filling(self._fd)
 
     def _can_replace(self, present: os.stat_result) -> bool:
         """A new file is filled in place; one with other names must be replaced or they change too."""
@@ -169,12 +181,16 @@ class Copy:
             source = fd_path(self._source_fd)
             if self._fd >= 0:
                 self._copy_metadata_to_open_file(source)
+                applier.keeper.filled(self._fd)
+                self._was_empty = False
             else:
                 self._copy_metadata_by_name(source, applier)
             if self._temporary:
                 dir_fd, name = applier.locate(self.path)
                 self._check_still_replaceable(dir_fd, name)
-                os.rename(self._temporary, name, src_dir_fd=applier.root_fd, dst_dir_fd=dir_fd)
+                keeper = applier.keeper if self.is_old_whole else Keeper(None)
+                with keeper.replacing_content(dir_fd, name, self.path, self.since_ns):
+                    os.rename(self._temporary, name, src_dir_fd=applier.root_fd, dst_dir_fd=dir_fd)
                 self._temporary = b""
                 applier.touched[parent_of(self.path)] = None
                 self.has_replaced = True
@@ -182,6 +198,7 @@ class Copy:
             self.abandon(applier)
 
     def _leave_as_it_is(self, applier: Applier) -> None:
+        applier.keeper.filled(self._fd)
         os.close(self._fd)
         self._fd = -1
         if self._temporary:
@@ -210,6 +227,10 @@ class Copy:
     def abandon(self, applier: Applier) -> None:
         """Close, and remove what was not put in place."""
         applier.followers.discard(self)
+        if self._fd >= 0 and self._was_empty:
+            # A part of a file is no use, and on a full leg it takes the room that the whole one needs.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
         for fd in (self._source_fd, self._fd, self._old_fd):
             if fd >= 0:
                 os.close(fd)

@@ -20,7 +20,8 @@ from twinfs.journal.records import (
     Rename,
 )
 from twinfs.mirror.attaching import Attaching
-from twinfs.mirror.failures import is_leg_failure
+from twinfs.mirror.brake import HeldError
+from twinfs.mirror.failures import is_full, is_leg_failure
 from twinfs.mirror.lane import Job, gave_up
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.plan import Change, without_passing
@@ -97,6 +98,7 @@ class Core(Attaching):
         for change in batch:
             attachment.applier.reached(change.number)
             names = planned.get(change.number)
+            attachment.applier.since_ns = int(change.since * 1e9)
             unexpected = attachment.applier.apply(change.number, names) if names is not None else ()
             with attachment.lock:
                 if attachment.is_given_up:
@@ -143,18 +145,35 @@ class Core(Attaching):
             self.catch_up(number)
             return call()
 
-        return await self.second_result(self.lane.start(caught_up), mark)
+        return await self.second_result(lambda: self.lane.start(caught_up), mark)
 
-    async def second_result(self, job: Job[_T], mark: StaleMark) -> _T | None:
+    async def second_result(
+        self, start: Callable[[], Job[_T]], mark: StaleMark, job: Job[_T] | None = None
+    ) -> _T | None:
+        """What `job`, or what `start` begins, brings. Where there is no room, versions give way."""
+        while True:
+            try:
+                return await (job or start()).wait()
+            except OSError as error:
+                job = None
+                if not (is_full(error) and await self.make_room()):
+                    self.fell_behind(mark, error)
+                    return None
+
+    async def make_room(self) -> bool:
+        """Whether versions could be dropped on the secondary."""
+        if self.window is None or not self.is_secondary_up:
+            return False
         try:
-            return await job.wait()
-        except OSError as error:
-            self.fell_behind(mark, error)
-            return None
+            return await self.lane.run(self.applier.keeper.make_room)
+        except OSError:
+            return False  # it was given up
 
     def fell_behind(self, mark: StaleMark, error: OSError) -> None:
         """The secondary could not follow for one object: it is copied later."""
         mark.is_behind, mark.is_ahead = True, False
+        # What the brake holds was not begun: the secondary has the old content, whole.
+        mark.is_torn = mark.is_torn or not isinstance(error, HeldError)
         if is_leg_failure(error):
             self.secondary_failed(error)
 

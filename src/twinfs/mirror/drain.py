@@ -183,7 +183,10 @@ class Drainer:
         core.unmark(node)
         if node.file is not None:
             core.close_on_secondary(node.file)
-        return Taken(node, mark, number, Copy(path, node.ident, mark.ranges, core.nodes.ident_of))
+        copy = Copy(path, node.ident, mark.ranges, core.nodes.ident_of)
+        copy.since_ns = None if mark.is_torn else int(mark.since * 1e9)
+        copy.is_old_whole = not mark.is_torn
+        return Taken(node, mark, number, copy)
 
     def _clear(self, taken: Taken) -> None:
         core = self._core

@@ -6,3 +6,6 @@ from typing import Final
 
 TEMPORARY: Final = b".twinfs/tmp"
 """Copies on their way; emptied at every start."""
+
+VERSIONS: Final = b".twinfs/versions"
+"""Old copies, see mirror/versions/."""

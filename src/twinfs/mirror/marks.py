@@ -102,12 +102,26 @@ class Marks(Comparing):
             self.mark(node, 0, Ranges.OPEN_END)
         if node.stale is None:
             return
+        if node.stale.is_torn and status.st_nlink == 1:
+            self.say_torn(node.path())
         others = [known for known in self.nodes.names(node) if known != (parent, name)]
         if others:
             self.remember_path(node, others[0][0].child_path(others[0][1]))
         elif status.st_nlink > 1:
             # Its other names are not known here: only looking at everything finds them.
             self.compare_later(b"")
+
+    def say_torn(self, path: bytes) -> None:
+        """What the secondary has at the path was never the file: it is no version."""
+        applier = self.applier
+
+        def work() -> None:
+            dir_fd, name = applier.locate(path)
+            applier.keeper.torn(dir_fd, name)
+
+        if self.window is not None and self.is_secondary_up:
+            # In the lane before the change; where the path is another by then, nothing is said.
+            self.lane.start(work)
 
     def remember_path(self, node: Node, path: bytes) -> None:
         """Log a stale object's marks again under another of its names."""
@@ -134,6 +148,7 @@ class Marks(Comparing):
             mark.first_number = min(mark.first_number, taken.first_number)
             mark.end_bytes = max(mark.end_bytes, taken.end_bytes)
             mark.is_behind = True
+            mark.is_torn = mark.is_torn or taken.is_torn
             # Many ranges become fewer, larger ones: what they cover now must be in the log, too.
             self.remember_path(node, node.path())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -21,7 +22,18 @@ from twinfs.mirror.legs import check_partners, open_legs, other, path_of
 from twinfs.mirror.parting import roles_together
 from twinfs.mirror.report import leg_status
 from twinfs.mirror.survey import survey
-from twinfs.model import LegState, LegStatus, Pending, Role, Survey, VolumeConfig, VolumeState, VolumeStatus
+from twinfs.mirror.versions.ledger import Ledger, together
+from twinfs.model import (
+    Held,
+    LegState,
+    LegStatus,
+    Pending,
+    Role,
+    Survey,
+    VolumeConfig,
+    VolumeState,
+    VolumeStatus,
+)
 
 _MOST_LOOKED_AT: Final = 10_000
 
@@ -57,6 +69,7 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
         last_scrub=None,
         action=action,
         unreached=unreached.load(state_dir / config.name).paths,
+        versions=_held(config),
     )
 
 
@@ -83,6 +96,21 @@ def _size_of(root_fd: int, path: bytes) -> int:
         return os.fstat(fd).st_size
     finally:
         os.close(fd)
+
+
+def _held(config: VolumeConfig) -> Held | None:
+    if config.keep_versions_seconds is None:
+        return None
+    found: list[Held] = []
+    for place in Role:
+        # What is wrong with a leg is said elsewhere.
+        with contextlib.suppress(TwinfsError, OSError):
+            leg = Leg.open(place, path_of(config, place), config.volume_id)
+            try:
+                found.append(Ledger().held(leg.fd))
+            finally:
+                leg.close()
+    return together(found)
 
 
 def promotion(config: VolumeConfig, state_dir: Path) -> Survey | None:

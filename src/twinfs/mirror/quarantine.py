@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 from datetime import UTC, datetime
 from typing import Final
 
-from twinfs.fsio.copy import copy_range
-from twinfs.fsio.metadata import copy_metadata, fd_path
-from twinfs.mirror.folders import TEMPORARY
+from twinfs.mirror.aside import copy_aside
 
-_numbers: Final = itertools.count()
 QUARANTINE: Final = b".twinfs/quarantine"
 
 
@@ -75,21 +71,9 @@ class Quarantine:
         self.moved += 1
 
     def _copy(self, source: int, target: bytes) -> None:
-        # Not beside the target: that name may be another's. What a kill leaves goes with the next start.
-        own = TEMPORARY + b"/own-%d" % next(_numbers)
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        copy = os.open(own, flags, 0o600, dir_fd=self._root_fd)
-        try:
-            size = os.fstat(source).st_size
-            copy_range(source, copy, 0, size)
-            os.ftruncate(copy, size)
-            copy_metadata(fd_path(source), fd_path(copy), follow=True)
-        except BaseException:
-            os.unlink(own, dir_fd=self._root_fd)
-            raise
-        finally:
-            os.close(copy)
-        os.rename(own, target, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd)
+        os.rename(
+            copy_aside(self._root_fd, source), target, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd
+        )
 
     def _make(self, path: bytes) -> bool:
         """A directory; False when something else is there."""

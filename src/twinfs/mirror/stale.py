@@ -12,8 +12,9 @@ class StaleMark:
 
     `is_behind`: the secondary was not, or not successfully, written; it must be copied. When False (sync
     mode) every answered write reached both legs, and the mark covers what is in flight. `is_ahead`: it is
-    copied only because the primary refused a write that the secondary may have done. `in_flight` counts the
-    callers that are at the secondary, `waiting` those that will be when a comparison is over.
+    copied only because the primary refused a write that the secondary may have done. `is_torn`: the secondary
+    may have some writes and lack others, so what it has was never the file. `in_flight` counts the callers
+    that are at the secondary, `waiting` those that will be when a comparison is over.
     """
 
     __slots__ = (
@@ -22,6 +23,7 @@ class StaleMark:
         "in_flight",
         "is_ahead",
         "is_behind",
+        "is_torn",
         "is_touched",
         "metadata",
         "number",
@@ -38,5 +40,6 @@ class StaleMark:
         self.end_bytes = 0
         self.is_behind = is_behind
         self.is_ahead = False
+        self.is_torn = False
         self.is_touched = True
         self.in_flight = self.waiting = 0

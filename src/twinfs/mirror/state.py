@@ -22,6 +22,8 @@ from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.lane import Lane
 from twinfs.mirror.nodes import Node, NodeTable
 from twinfs.mirror.plan import Change
+from twinfs.mirror.versions.keeper import Keeper
+from twinfs.mirror.versions.window import Window
 from twinfs.model import Mode
 
 CLOCK_SLACK_NS: Final = 5_000_000_000
@@ -73,6 +75,9 @@ class State:
         self.holds: dict[int, trio.Event] = {}
         self.is_secondary_up = True
         self.sleeps = False
+        self.window: Window | None = None
+        self.versions_bytes = 0
+        """What versions take on the secondary: room that they give up when it is needed."""
         self.second_space: os.statvfs_result | None = None
         """The secondary's, when it was looked at last."""
         self.brake = Brake()
@@ -88,6 +93,11 @@ class State:
     @property
     def applier(self) -> Applier:
         return self.attachment.applier
+
+    def keep_versions(self, window: Window | None) -> None:
+        """From now on, on whatever disk is the secondary. Before anything is applied."""
+        self.window = window
+        self.applier.keeper = Keeper.on(self.applier.root_fd, window)
 
     @property
     def lane(self) -> Lane:

@@ -23,7 +23,8 @@ from twinfs.mirror.progress import OnProgress
 from twinfs.mirror.report import leg_status, pending_of, status_of_legs
 from twinfs.mirror.roles import Roles
 from twinfs.mirror.upkeep import Upkeep
-from twinfs.model import LegState, Mode, Order, Pending, Survey, VolumeConfig, VolumeStatus
+from twinfs.mirror.versions.window import window_of
+from twinfs.model import LegState, Mode, Order, Pending, Role, Survey, VolumeConfig, VolumeStatus
 from twinfs.words import count, some_of
 
 _SYNC_ROUNDS: Final = 10
@@ -37,6 +38,7 @@ class Volume:
         self.core = core
         core.sleeps = config.secondary_sleeps
         core.second_space = pair.secondary.space
+        core.keep_versions(window_of(config))
         self.pair = pair
         self.content = Content(core, config.read_policy)
         self.attributes = Attributes(core, self.content)
@@ -51,7 +53,11 @@ class Volume:
         self.rebuilt = self._drainer.rebuilt
         """What the last comparisons found, for whoever asked for one."""
         self.unreached = unreached.load(parts.directory)
-        parts_that_tell = (self._drainer, self.upkeep, self.roles, self.content.mender, self.content.reads)
+        self.expiry = self.upkeep.expiry
+        parts_that_tell = (
+            *(self._drainer, self.upkeep, self.roles, self.expiry),
+            *(self.content.mender, self.content.reads),
+        )
         for part in parts_that_tell:
             part.on_event = self.tell
         self.upkeep.on_caught_up = self._forget_unreached
@@ -216,6 +222,13 @@ class Volume:
 
     # Status
 
+    def open_legs(self) -> list[tuple[Role, int]]:
+        """The legs that are in use, and descriptors of their roots."""
+        legs = [(Role.PRIMARY, self.pair.primary.fd)]
+        if self.core.is_secondary_up:
+            legs.append((Role.SECONDARY, self.pair.secondary.fd))
+        return legs
+
     def pending(self) -> Pending:
         return pending_of(self.core)
 
@@ -238,6 +251,7 @@ class Volume:
             last_scrub=None,
             action=action,
             unreached=self.unreached.paths,
+            versions=self.expiry.held,
         )
 
     @staticmethod

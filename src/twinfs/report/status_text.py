@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinfs.model import LegState, LegStatus, ScrubSummary, VolumeState, VolumeStatus
+from twinfs.model import Held, LegState, LegStatus, ScrubSummary, VolumeState, VolumeStatus
 from twinfs.report import human
 from twinfs.report.plain_text import readable_path
 
@@ -25,6 +25,7 @@ def status_text(status: VolumeStatus, now: float) -> str:
         _line("exposed", exposed(status, now)),
         *(_line(leg.role, _leg(leg)) for leg in status.legs),
         _line("scrub", _scrub(status.last_scrub, now)),
+        *([] if status.versions is None else [_line("versions", _versions(status.versions, now))]),
         _line("to do", status.action or "nothing"),
         *_unreached(status),
     ]
@@ -70,6 +71,12 @@ def _leg(leg: LegStatus) -> str:
     if leg.state is LegState.MISSING or leg.total_bytes == 0:
         return f"{leg.path} {leg.state}"
     return f"{leg.path} {leg.state}, {human.size(leg.free_bytes)} of {human.size(leg.total_bytes)} free"
+
+
+def _versions(held: Held, now: float) -> str:
+    if held.since is None:
+        return "none yet"
+    return f"{human.size(held.bytes)}, back to {human.moment(held.since, now)}"
 
 
 def _scrub(scrub: ScrubSummary | None, now: float) -> str:

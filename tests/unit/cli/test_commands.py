@@ -35,6 +35,20 @@ def test_init_takes_relative_paths(cli, monkeypatch):
     assert config.load(cli.paths, "primary").mountpoint == str(cli.base / "mnt")
 
 
+def test_init_keeps_versions_when_it_is_asked_to(cli):
+    assert cli.init("--keep-versions", "30d").code == 0
+    text = cli.paths.config_file("pair").read_text()
+    assert 'keep_versions = "30d"' in text
+    assert 'keep_versions_size = "10%"' in text
+    assert config.load(cli.paths, "pair").keep_versions_seconds == 30 * 86400
+
+
+def test_init_keeps_nothing_unless_it_is_asked_to_and_refuses_nonsense(cli):
+    assert cli.init("--keep-versions", "for ever").code == 2
+    assert cli.init().code == 0
+    assert "keep_versions" not in cli.paths.config_file("pair").read_text()
+
+
 def test_init_twice_is_refused_with_what_to_do(cli):
     cli.init()
     answer = cli.init()

@@ -42,6 +42,8 @@ def test_saved_settings_load_the_same(paths, tmp_path):
         metrics_file="/var/lib/x/pair.prom",
         read_policy=ReadPolicy.STRIPE,
         secondary_sleeps=True,
+        keep_versions_seconds=36 * 3600.0,
+        keep_versions_size="50G",
     )
     config.save_new(paths, settings)
     assert config.load(paths, "pair") == settings

@@ -12,6 +12,7 @@ import pytest
 from twinfs.fsio.syscalls import (
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
+    file_handle,
     list_directory,
     open_beneath,
     punch_hole,
@@ -139,3 +140,16 @@ def test_a_closed_descriptor_cannot_be_synced(dir_fd: int) -> None:
     with pytest.raises(OSError) as caught:
         syncfs(-1)
     assert caught.value.errno == errno.EBADF
+
+
+def test_a_handle_tells_a_file_from_one_that_has_its_inode_number_later(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    (tmp_path / "a").touch()
+    os.link(tmp_path / "a", tmp_path / "b")
+    first = file_handle(fd, b"a")
+    assert file_handle(fd, b"b") == first
+    (tmp_path / "c").touch()
+    assert first == b"" or file_handle(fd, b"c") != first
+    with pytest.raises(FileNotFoundError):
+        file_handle(fd, b"none")
+    os.close(fd)

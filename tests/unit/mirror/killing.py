@@ -167,9 +167,9 @@ def furnish(leg: Path) -> None:
             os.utime(path, ns=(10**18, 10**18), follow_symlinks=False)
 
 
-def furnished_ground(base: Path, mode: Mode) -> Ground:
+def furnished_ground(base: Path, mode: Mode, keep: float | None = None) -> Ground:
     """A volume that was closed cleanly, with equal legs that are not empty."""
-    ground = new_ground(base, mode)
+    ground = new_ground(base, mode, keep=keep)
     for leg in (ground.primary, ground.secondary):
         furnish(leg)
     log = IntentLog(ground.state / "pair", ground.config.volume_id)
@@ -192,14 +192,30 @@ def recover(ground: Ground) -> list[str]:
     return troubles + differences(after, snapshot(ground.secondary))
 
 
+Check = Callable[[Ground], list[str]]
+"""What else went wrong, of legs that have recovered."""
+
+
 def die_everywhere(
-    base: Path, mode: Mode, script: Script, *, first: int = 1, step: int = 1, is_torn: bool = False
+    base: Path,
+    mode: Mode,
+    script: Script,
+    *,
+    first: int = 1,
+    step: int = 1,
+    is_torn: bool = False,
+    keep: float | None = None,
+    check: Check = lambda ground: [],
 ) -> list[str]:
     """Run the script once for each system call it makes (every `step`-th from `first`), dying there.
 
     Returns all that went wrong.
     """
-    return _until_it_lives(base, mode, first, step, lambda ground, last: [(script, Death(last, is_torn))])
+
+    def deaths(ground: Ground, last: int) -> list[tuple[Script | None, Death]]:
+        return [(script, Death(last, is_torn))]
+
+    return _until_it_lives(base, mode, first, step, deaths, keep, check)
 
 
 def die_twice(
@@ -219,14 +235,16 @@ def _until_it_lives(
     first: int,
     step: int,
     deaths: Callable[[Ground, int], list[tuple[Script | None, Death]]],
+    keep: float | None = None,
+    check: Check = lambda ground: [],
 ) -> list[str]:
     troubles: list[str] = []
     for last in itertools.count(first, step):
         here = base / f"{last}"
-        ground = furnished_ground(here, mode)
+        ground = furnished_ground(here, mode, keep)
         for script, death in deaths(ground, last):
             has_died = work_until_death(ground, script, death)
-        troubles += [f"killed at {last}: {line}" for line in recover(ground)]
+        troubles += [f"killed at {last}: {line}" for line in recover(ground) + check(ground)]
         shutil.rmtree(here)
         if not has_died:
             assert last > 5, "it did nothing"

@@ -142,14 +142,27 @@ class Ground:
         return differences(snapshot(self.primary), snapshot(self.secondary))
 
 
-def new_ground(base: Path, mode: Mode, *, exclude: tuple[str, ...] = (), adopt: bool = False) -> Ground:
+KEEP_SECONDS = 30 * 86400.0
+
+
+def new_ground(
+    base: Path, mode: Mode, *, exclude: tuple[str, ...] = (), adopt: bool = False, keep: float | None = None
+) -> Ground:
+    """`keep`: for how many seconds old versions are kept."""
     primary, secondary = base / "primary", base / "secondary"
     for leg in (primary, secondary):
         leg.mkdir(parents=True, exist_ok=True)
     volume_id = initialise(str(primary), str(secondary), "pair", adopt=adopt)
     create(base / "state" / "pair", volume_id)
     config = VolumeConfig(
-        "pair", volume_id, str(primary), str(secondary), mode, interval_seconds=3600, exclude=exclude
+        "pair",
+        volume_id,
+        str(primary),
+        str(secondary),
+        mode,
+        interval_seconds=3600,
+        exclude=exclude,
+        keep_versions_seconds=keep,
     )
     return Ground(base, config)
 

@@ -37,6 +37,7 @@ def test_status_is_one_line_with_the_promised_fields_in_order():
         "last_scrub": None,
         "action": None,
         "unreached": [],
+        "versions": None,
     }
     assert line.startswith('{"type":"status","volume":"photos"')
 
