@@ -6,16 +6,22 @@ import os
 import stat
 import sys
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside, passphrase_in
+from twinfs.cli.image_parameters import ImagePath, OverlayDirectory, PassphraseFile, PathInside, passphrase_in
+from twinfs.cli.image_tree import opened
 from twinfs.errors import ImageError
 from twinfs.images.paths import resolve
-from twinfs.images.worker.client import ReaderClient
-from twinfs.images.worker.remote import RemoteTree
 
 _CHUNK_BYTES = 4 << 20
 
 
-def cat(image: ImagePath, path: PathInside, /, *, passphrase_file: PassphraseFile = None) -> int:
+def cat(
+    image: ImagePath,
+    path: PathInside,
+    /,
+    *,
+    passphrase_file: PassphraseFile = None,
+    overlay: OverlayDirectory = None,
+) -> int:
     """Write a file of an image to standard output.
 
     /p1.img is all of partition 1, /disk.img all of the disk, whatever the
@@ -26,8 +32,7 @@ def cat(image: ImagePath, path: PathInside, /, *, passphrase_file: PassphraseFil
         twinfs image cat disk.img /p1/etc/hosts
         twinfs image cat disk.qcow2 /p2.img > partition.img
     """
-    with ReaderClient(image, passphrase=passphrase_in(passphrase_file)) as reader:
-        tree = RemoteTree(reader)
+    with opened(image, passphrase_in(passphrase_file), overlay) as tree:
         inode = resolve(tree, os.fsencode(path))
         found = tree.stat(inode)
         if not stat.S_ISREG(found.mode):

@@ -7,14 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside, passphrase_in
+from twinfs.cli.image_parameters import ImagePath, OverlayDirectory, PassphraseFile, PathInside, passphrase_in
+from twinfs.cli.image_tree import opened
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import say
 from twinfs.errors import ImageError
 from twinfs.images.extract import Extracted, Extractor
 from twinfs.images.paths import resolve
-from twinfs.images.worker.client import ReaderClient
-from twinfs.images.worker.remote import RemoteTree
 from twinfs.model import Progress
 from twinfs.report.human import count, size
 from twinfs.report.image_text import printable
@@ -27,6 +26,7 @@ def extract(
     /,
     *,
     passphrase_file: PassphraseFile = None,
+    overlay: OverlayDirectory = None,
 ) -> int:
     """Copy a file or directory out of an image.
 
@@ -41,10 +41,10 @@ def extract(
 
         twinfs image extract disk.img /p1/home/anna /tmp
         twinfs image extract backup.qcow2 /p2/etc /tmp/old_etc
+        twinfs image extract --overlay changes disk.img /p1 /tmp/changed
     """
     passphrase = passphrase_in(passphrase_file)
-    with ReaderClient(image, passphrase=passphrase) as reader, ProgressDisplay() as display:
-        tree = RemoteTree(reader)
+    with opened(image, passphrase, overlay) as tree, ProgressDisplay() as display:
         inside = os.fsencode(path)
         inode = resolve(tree, inside)
         directory_fd, name = _place(os.fsencode(destination), inside)

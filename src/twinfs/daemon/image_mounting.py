@@ -26,10 +26,14 @@ def mount_image(
     *,
     map_path: str | None = None,
     passphrase: bytes | None = None,
+    overlay: str | None = None,
     is_foreground: bool,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Mount; return when it answers, or at the unmount in the foreground. Raises ImageError, MountError."""
+    """Mount; return when it answers, or at the unmount in the foreground. Raises ImageError, MountError.
+
+    `overlay` is the directory that changes go to, made if it is not there; without one it is read-only.
+    """
     place = canonical(mountpoint)
     mounts_there = mounts.at(place)
     if mounts_there is not None and mounts_there.filesystem_type == IMAGE_TYPE and mounts.is_dead(place):
@@ -44,7 +48,11 @@ def mount_image(
             "  shut the machine down first, as with twinfs-qemu stop"
         )
     whole_map_path = os.path.abspath(map_path) if map_path is not None else None
-    body = partial(_serve, paths, os.path.abspath(image), whole_map_path, passphrase, place, is_foreground)
+    if overlay is not None:
+        overlay = _outside(overlay, place)
+    body = partial(
+        _serve, paths, os.path.abspath(image), whole_map_path, passphrase, overlay, place, is_foreground
+    )
     if is_foreground:
         body(lambda: on_ready(place))
     else:
@@ -52,11 +60,19 @@ def mount_image(
         on_ready(place)
 
 
+def _outside(overlay: str, place: str) -> str:
+    whole = os.path.realpath(overlay)
+    if os.path.commonpath([whole, place]) == place:
+        raise MountError(f"{overlay} is beneath the mount point: choose a directory elsewhere")
+    return whole
+
+
 def _serve(
     paths: Paths,
     image: str,
     map_path: str | None,
     passphrase: bytes | None,
+    overlay: str | None,
     place: str,
     is_foreground: bool,
     on_ready: Callable[[], None],
@@ -64,9 +80,12 @@ def _serve(
     import trio
 
     from twinfs.fuse.image_session import serve_image
+    from twinfs.images.overlay import Store
 
     paths.state_dir.mkdir(parents=True, exist_ok=True)
     logfile.configure(paths.state_dir / "images.log", also_to_stderr=is_foreground)
+
+    store = None if overlay is None else Store(overlay, may_create=True)
 
     async def serve() -> None:
         await serve_image(
@@ -74,6 +93,7 @@ def _serve(
             place,
             map_path=map_path,
             passphrase=passphrase,
+            overlay=store,
             on_ready=on_ready,
             on_signal=partial(_take_down, place),
         )
@@ -82,6 +102,9 @@ def _serve(
         trio.run(serve)
     except ExceptionGroup as group:
         raise first_cause(group) from None
+    finally:
+        if store is not None:
+            store.close()
 
 
 def _take_down(place: str) -> None:

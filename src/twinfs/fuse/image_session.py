@@ -6,13 +6,15 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from twinfs.errors import ImageError
 from twinfs.fuse.image_operations import ImageOperations
+from twinfs.fuse.overlay_operations import OverlayOperations
 from twinfs.fuse.session import escape, serve_operations
+from twinfs.images.overlay import Store
 
 _log: Final = logging.getLogger(__name__)
 _READ_AHEAD_KIB: Final = 1024
@@ -26,25 +28,36 @@ async def serve_image(
     *,
     map_path: str | None = None,
     passphrase: bytes | None = None,
+    overlay: Store | None = None,
     on_ready: Callable[[], None],
     on_signal: Callable[[], None],
 ) -> None:
     """Serve until it is unmounted. Raises ImageError, MountError.
 
     As root every user may look, as the image's permissions allow; else the user who mounts it
-    may read all of it, and nobody else.
+    may read all of it, and nobody else. With an overlay it can be written to, in the same way.
     """
-    options = ["ro", "nosuid", "nodev", f"fsname={escape(path)}", f"subtype={SUBTYPE}"]
+    options = [
+        *([] if overlay else ["ro"]),
+        "nosuid",
+        "nodev",
+        f"fsname={escape(path)}",
+        f"subtype={SUBTYPE}",
+    ]
     if os.geteuid() == 0:
         options += ["allow_other", "default_permissions"]
     try:
         image_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from None
-    operations = ImageOperations(path, image_fd=image_fd, map_path=map_path, passphrase=passphrase)
+    opening: dict[str, Any] = {"image_fd": image_fd, "map_path": map_path, "passphrase": passphrase}
+    operations: ImageOperations | OverlayOperations
+    operations = OverlayOperations(path, overlay, **opening) if overlay else ImageOperations(path, **opening)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(operations.reader.run)
+            if isinstance(operations, OverlayOperations):
+                await operations.begin()
             nursery.start_soon(_obey_signals, on_signal)
 
             async def serve(task_status: trio.TaskStatus[None]) -> None:
@@ -54,6 +67,8 @@ async def serve_image(
             await nursery.start(serve)
             await trio.to_thread.run_sync(_read_ahead, mountpoint)
             on_ready()
+        if overlay is not None:
+            overlay.end_use()
     finally:
         os.close(image_fd)
 
