@@ -96,6 +96,7 @@ class OverlayContents:
 
     async def _map(self, node: Node) -> ExtentMap | None:
         """Where the image's bytes of an open file lie, if they are plain; asked once for each reader."""
+        self._tree.base.check()
         known = self._maps.get(node.ident)
         if known is not None and known[0] == self._tree.base.epoch:
             return known[1]
@@ -111,7 +112,8 @@ class OverlayContents:
         async with node.lock:
             own = await self._own_bytes(node)
             for start, length in own.incomplete(offset, offset + len(data)):
-                own.fill(start, await self._read_base(node, start, length))
+                # Through the reader, which looks each time whether the image is still the same.
+                own.fill(start, await self._tree.base.read(node, start, length))
             own.write(offset, data)
             return not is_privileged and self._without_set_id(node)
 

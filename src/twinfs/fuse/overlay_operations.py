@@ -73,20 +73,21 @@ class OverlayOperations(pyfuse3.Operations):
             )
         self._tree.sweep(has_lost_power=has_lost_power)
         await self._find_links()
+        self._base.trust()
 
     async def _new_reader(self) -> None:
         """The image is the same, or nothing of it may be told; numbers may have changed."""
         await trio.to_thread.run_sync(reopened, self._path, self._image_fd)
-        self._base.forget()
         if await self._base.fingerprint() != self._fingerprint:
-            self._base.is_another = True
+            self._base.distrust()
             _log.error("%s was written to: its overlay fits no more, unmount it", self._path)
             return
         await self._find_links()
+        self._base.trust()
 
     async def _find_links(self) -> None:
         changed = self._tree.objects.linked()
-        numbers = {await self._base.number_of(found.base): found.id for found in changed if found.base}
+        numbers = {await self._base.new_number_of(found.base): found.id for found in changed if found.base}
         self._tree.nodes.links_are(numbers)
 
     def _node(self, inode: int) -> Node:
@@ -115,9 +116,9 @@ class OverlayOperations(pyfuse3.Operations):
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for inode, lookups in inode_list:
-            node = self._node(inode)
-            node.lookups -= lookups
             try:
+                node = self._node(inode)
+                node.lookups -= lookups
                 self._tree.released(node)
             except OSError:
                 _log.exception("what has no name any more stays until the next mount")
@@ -145,7 +146,13 @@ class OverlayOperations(pyfuse3.Operations):
             if flags & os.O_EXCL or found is None:
                 raise
             entry = self._looked_up(*found)
-        return await self._opened(self._node(entry.st_ino), flags, ctx), entry
+        node = self._node(entry.st_ino)
+        try:
+            return await self._opened(node, flags, ctx), entry
+        except BaseException:
+            node.lookups -= 1
+            self._tree.released(node)
+            raise
 
     @answered
     async def mkdir(

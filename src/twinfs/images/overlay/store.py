@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from twinfs.errors import ImageError
 from twinfs.fsio.syscalls import syncfs
 
 _FORMAT: Final = "1"
+_PATIENCE_SECONDS: Final = 3.0
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -55,25 +57,31 @@ class Store:
 
     def __init__(self, path: str, *, may_create: bool = False, is_locked: bool = True) -> None:
         """Without `is_locked` it is for looking only, while somebody else may be changing it."""
-        self.path = path = os.path.realpath(path)
+        self.path = os.path.realpath(path)
         self._lock_fd = -1
+        try:
+            self._open(may_create=may_create, is_locked=is_locked)
+        except OSError as error:
+            raise ImageError(f"{path}: {error.strerror}") from None
+
+    def _open(self, *, may_create: bool, is_locked: bool) -> None:
         if may_create:
-            os.makedirs(path, mode=0o700, exist_ok=True)
-        self._dir_fd = _opened(path)
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+        self._dir_fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             is_new = self._is_new()
             if is_new and not may_create:
-                raise ImageError(f"{path}: no overlay of an image")
+                raise ImageError(f"{self.path}: no overlay of an image")
             if is_locked:
                 self._lock()
             if is_new:
                 self._create()
             self._database = self._connect("changes")
             self._check_format()
+            self.contents_fd = os.open(b"contents", os.O_RDONLY | os.O_DIRECTORY | _OPEN, dir_fd=self._dir_fd)
         except BaseException:
             self._close_descriptors()
             raise
-        self.contents_fd = os.open(b"contents", os.O_RDONLY | os.O_DIRECTORY | _OPEN, dir_fd=self._dir_fd)
 
     def _is_new(self) -> bool:
         names = set(os.listdir(self._dir_fd))
@@ -84,13 +92,20 @@ class Store:
         return True
 
     def _lock(self) -> None:
+        """With some patience: who has just been unmounted may still be writing the last of it."""
         self._lock_fd = os.open(b"lock", os.O_RDWR | os.O_CREAT | _OPEN, 0o600, dir_fd=self._dir_fd)
-        try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ImageError(
-                f"{self.path} is in use: an image is mounted with it\n  unmount that first, see twinfs umount"
-            ) from None
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ImageError(
+                        f"{self.path} is in use: an image is mounted with it\n"
+                        "  unmount that first, see twinfs umount"
+                    ) from None
+            time.sleep(0.05)
 
     def _connect(self, name: str) -> sqlite3.Connection:
         found = sqlite3.connect(os.path.join(self.path, name), isolation_level=None, timeout=10)
@@ -223,13 +238,6 @@ class Store:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
         os.close(self._dir_fd)
-
-
-def _opened(path: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ImageError(f"{path}: {error.strerror}") from None
 
 
 @contextmanager
