@@ -468,7 +468,7 @@ def test_a_kill_while_files_are_written_leaves_old_or_new_bytes(overlaid, overla
         f"while 1:\n n=random.randrange({count})\n"
         " os.pwrite(fd,b'new %08d'%n*340+bytes(16),n*4096)\n os.fdatasync(fd) if n%64==0 else 0\n"
     )
-    for _ in range(3):
+    for _ in range(2):
         mounted = mount(image, words=("--overlay", held))
         words = ["python3", "-c", script, mounted.path / "p0" / "file"]
         writer = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -27,6 +27,12 @@ _LIMITS_OF_EXT4 = {
     "test_many_attributes_until_the_file_system_refuses",
 }
 """What a plain directory refuses there, an overlay has room for."""
+_LONG = {
+    "test_removing_while_listing_removes_everything",
+    "test_a_listing_begun_before_changes_ends_after_them",
+    "test_a_thousand_links_to_one_file",
+}
+"""Thousands of calls: left to `make soak`."""
 _MODULES = [path.stem for path in sorted(Path(__file__).parent.glob("test_*.py"))]
 CASES: dict[str, Callable[[object], None]] = {
     name: each
@@ -87,6 +93,8 @@ def pair(overlaid: Path, module_workspace: Path, request: pytest.FixtureRequest)
         os.umask(old_umask)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in _LONG else name for name in CASES]
+)
 def test_an_overlay_does_as_a_plain_directory(pair: Pair, name: str) -> None:
     CASES[name](pair)

@@ -55,7 +55,7 @@ def _names_of_library(stem: str, extra: Sequence[str] = ()) -> list[str]:
 # would write, and that is an error where a compiler is installed: then nothing compressed could be read.
 vars(native)["_candidates"] = _names_of_library
 
-_CACHE_BYTES: Final = 48 << 20
+_CACHE_BYTES: Final = 32 << 20
 _THREADS: Final = 2
 _WINDOW: Final = -1
 """Stands for our window where the library would put a descriptor of its own."""
