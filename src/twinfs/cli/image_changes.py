@@ -20,7 +20,7 @@ def changes(
     *,
     json: Json = False,
 ) -> int:
-    """List what was changed in an image that is mounted with an overlay.
+    """List what was changed in an image mounted with an overlay.
 
     Added, changed, removed and renamed, with the paths that the mount shows. A
     directory in which names changed is not listed for that alone. Also while
