@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 # Two files of tests at a time: most of them wait for a mount, a disk or a clock.
 PYTEST_JOBS ?= 2
 
-.PHONY: help demo test setup setup-run setup-test lint format soak bench install uninstall clean
+.PHONY: help demo test setup setup-run setup-test lint format soak fuzz bench install uninstall clean
 # Set-up and tests share .venv and the machine's mounts.
 .NOTPARALLEL:
 
@@ -16,6 +16,7 @@ help:
 	@echo "make lint       ruff, mypy --strict, import-linter"
 	@echo "make format     let ruff rewrite"
 	@echo "make soak       the long tests: kills under load, soaks"
+	@echo "make fuzz       damaged disk images, led by coverage (FUZZ_SECONDS=40 for each format, FUZZ_FORMATS=...)"
 	@echo "make bench      compare speeds with a plain folder and with other file systems (BENCH_ARGS=--help)"
 	@echo "make install    as root: twinfs and its mount helpers for the whole machine (PREFIX=/usr/local)"
 	@echo "make uninstall  take that away again"
@@ -48,6 +49,9 @@ format: setup-test
 
 soak: setup-test
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+fuzz: setup-test
+	PYTHONPATH=tests $(BIN)/python -m images.fuzz_formats $(FUZZ_FORMATS)
 
 bench: setup-test
 	$(BIN)/python tools/bench $(BENCH_ARGS)

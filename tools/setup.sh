@@ -30,7 +30,7 @@ test_packages="acl attr b3sum bindfs btrfs-progs busybox-static coreutils dnsmas
  iproute2 iputils-ping isolinux lvm2 lz4 mount nftables ovmf procps psmisc qemu-efi-aarch64 qemu-system-arm
  qemu-system-x86 qemu-utils rsync seabios sqlite3 syslinux-common systemd tar util-linux xfsprogs xvfb"
 image_packages="cryptsetup-bin dosfstools erofs-utils ewf-tools exfat-fuse exfatprogs fdisk genisoimage
- libfsapfs-utils mtools ntfs-3g parted squashfs-tools udftools xorriso
+ libfsapfs-utils mtools ntfs-3g parted squashfs-tools udfclient udftools xorriso
  xz-utils zstd"
 
 say() { echo "setup: $*" >&2; }

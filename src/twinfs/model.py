@@ -363,6 +363,22 @@ class ImageLogicalVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSnapshot:
+    """What a qcow2 keeps of the disk as it was. Bytes of names that are no UTF-8 are escapes."""
+
+    name: str
+    path: str
+    """Of its directory in the tree: `/@NAME`."""
+    id: str
+    created_seconds: int
+    """Since 1970."""
+    size_bytes: int
+    """Of the disk then."""
+    state_bytes: int
+    """Of the machine's memory, kept with it; 0: it was not running."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What `image info` tells. `container` names them all, the outermost first: "xz+qcow2"."""
 
@@ -374,3 +390,4 @@ class ImageInfo:
     partitions: tuple[ImagePartition, ...]
     warnings: tuple[str, ...] = ()
     logical_volumes: tuple[ImageLogicalVolume, ...] = ()
+    snapshots: tuple[ImageSnapshot, ...] = ()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from support.mounted_image import Mounted
 from support.volume import Volume
 
 
@@ -16,3 +18,17 @@ def place(shared_volume: Volume, request: pytest.FixtureRequest) -> Path:
     directory = shared_volume.mount / re.sub(r"\W+", "-", request.node.name)[:100].strip("-")
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def mount(workspace: Path) -> Iterator[Callable[..., Mounted]]:
+    """Mount images; all are unmounted in the end."""
+    made: list[Mounted] = []
+
+    def mounted(image: Path, name: str = "mnt", **options) -> Mounted:
+        made.append(Mounted(image, workspace / name, workspace, **options))
+        return made[-1]
+
+    yield mounted
+    for each in made:
+        each.end()

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from images.luks.making import Maker
 from support.compare import Keeps, assert_same
 from support.images import MIB, blank, sfdisk, tool, write_at
 from support.machine import NOBODY_UID, is_mounted, needs_root, run
+from support.mounted_image import make_fat, readers_of
 from support.odd_tree import SECOND, Wants, build, manifest
 from support.volume import as_user_prefix, twinfs_command
 
@@ -49,14 +49,6 @@ def disk(module_workspace: Path, tree: Path) -> Path:
     return path
 
 
-def make_fat(path: Path, content: bytes) -> Path:
-    tool("mkfs.vfat", "-F", "16", blank(path, 32 * MIB))
-    source = path.with_name("file_for_fat")
-    source.write_bytes(content)
-    tool("mcopy", "-i", path, source, "::file.txt")
-    return path
-
-
 def copy_in(source: Path, disk: Path, offset_bytes: int) -> None:
     tool(
         "dd",
@@ -67,52 +59,6 @@ def copy_in(source: Path, disk: Path, offset_bytes: int) -> None:
         "conv=notrunc,sparse",
         "bs=1M",
     )
-
-
-class Mounted:
-    def __init__(
-        self,
-        image: Path,
-        mountpoint: Path,
-        state: Path,
-        prefix: tuple[str, ...] = (),
-        words: tuple[str | Path, ...] = (),
-    ) -> None:
-        self.path = mountpoint
-        mountpoint.mkdir(exist_ok=True)
-        environment = {"TWINFS_STATE_DIR": str(state), "TWINFS_CONFIG_DIR": str(state)}
-        self.log = state / "images.log"
-        run(*prefix, *twinfs_command(), "image", "mount", image, mountpoint, *words, env=environment)
-
-    def end(self) -> None:
-        if is_mounted(self.path):
-            run("umount", "--lazy", self.path)
-
-
-@pytest.fixture
-def mount(workspace: Path) -> Iterator[Callable[..., Mounted]]:
-    made: list[Mounted] = []
-
-    def mounted(image: Path, name: str = "mnt", **options) -> Mounted:
-        made.append(Mounted(image, workspace / name, workspace, **options))
-        return made[-1]
-
-    yield mounted
-    for each in made:
-        each.end()
-
-
-def readers_of(image: Path) -> list[int]:
-    """Processes of ours that have the image open and take no requests from the kernel."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            is_reader = b"twinfs.images.worker" in (process / "cmdline").read_bytes()
-            if is_reader and any(Path(os.readlink(fd)) == image for fd in (process / "fd").iterdir()):
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
 
 
 def test_a_mounted_image_shows_all_that_was_put_in(mount, disk, tree):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from images.test_file_systems import apfs
 from support.images import OpenImage, tool
 from support.machine import needs_root
 from support.odd_tree import Wants, build
+from support.volume import twinfs_command
 from twinfs.images.paths import resolve
 from twinfs.images.protocol import FileSystem
 from twinfs.images.tree import ImageTree
@@ -76,3 +78,32 @@ def test_attributes_are_there_under_user(image):
         top = tree.lookup(tree.root_inode, b"p0")
         found = tree.xattrs(tree.lookup(top, b"small"))
     assert found == {b"user.user.colour": b"green\0binary", b"user.user.long": b"v" * 2000}
+
+
+def fletcher64(block: bytes) -> bytes:
+    """The checksum of an APFS object, of all that follows it; see "Apple File System Reference"."""
+    low = high = 0
+    for (word,) in struct.iter_unpack("<I", block[8:]):
+        low = (low + word) % 0xFFFFFFFF
+        high = (high + low) % 0xFFFFFFFF
+    first = 0xFFFFFFFF - (low + high) % 0xFFFFFFFF
+    return struct.pack("<II", first, 0xFFFFFFFF - (low + first) % 0xFFFFFFFF)
+
+
+def test_of_several_volumes_the_first_is_shown_and_that_is_said(image, tmp_path):
+    """A second volume's number in every copy of the container's superblock; what it leads to is not there."""
+    several = tmp_path / "several"
+    whole = bytearray(image.read_bytes())
+    size = struct.unpack_from("<I", whole, 36)[0]
+    for at in range(0, len(whole), size):
+        if whole[at + 32 : at + 36] == b"NXSB":
+            assert fletcher64(whole[at : at + size]) == whole[at : at + 8]
+            struct.pack_into("<Q", whole, at + 184 + 8, 0x7777)
+            whole[at : at + 8] = fletcher64(whole[at : at + size])
+    several.write_bytes(whole)
+    told = tool(*twinfs_command(), "image", "info", several)
+    assert "p0: 2 volumes; only the first is shown" in told
+    assert "only the first" not in tool(*twinfs_command(), "image", "info", image)
+    with OpenImage(several) as opened:
+        tree = ImageTree(opened)
+        assert tree.read(resolve(tree, b"/p0/dir/second_name"), 0, 100) == b"small content\n"

@@ -205,7 +205,7 @@ FORMATS = {
             ),
             Keeps(times_ns=SECOND),
         )
-        for each in ("gzip", "xz", "zstd", "lz4", "lzo")
+        for each in ("gzip", "xz", "zstd", "lz4", "lzo", "lzma")
     },
     **{
         # mkfs.erofs 1.5 cuts names of 255 bytes off, and then finds no such file; it writes holes as zeros.

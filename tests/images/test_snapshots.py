@@ -127,3 +127,19 @@ def test_a_table_behind_the_end_is_none(tmp_path):
     with OpenImage(image) as opened:
         assert opened.disk.snapshots == ()
         assert read(ImageTree(opened), b"/p0/file") == b"now" * 5000
+
+
+def test_image_info_lists_them_as_qemu_img_does(tmp_path):
+    image = image_with_snapshots(tmp_path)
+    told = json.loads(tool("qemu-img", "info", "--output=json", image))["snapshots"]
+    words = [*twinfs_command(), "image", "info", image]
+    found = json.loads(tool(*words, "--json"))["snapshots"]
+    assert [(each["name"], each["id"], each["created_seconds"], each["state_bytes"]) for each in found] == [
+        (each["name"], each["id"], each["date-sec"], each["vm-state-size"]) for each in told
+    ]
+    assert [(each["path"], each["size_bytes"]) for each in found] == [
+        ("/@first", 8 * MIB),
+        ("/@second", 16 * MIB),
+    ]
+    text = tool(*words)
+    assert "/@first    8.0 MiB" in text

@@ -2,7 +2,8 @@
 
 One ext4 image with a tree and a large file, read by twinfs, the kernel's loop mount, fuse2fs and 7z,
 as far as they are here and allowed. Every round visits all of them, so that a slow moment slows all. The
-image is in the page cache throughout; every walk and read begins with a fresh mount.
+image is in the page cache throughout; every walk and read begins with a fresh mount. The same disk as a
+compressed qcow2 is read by twinfs and by `qemu-img dd`. --memory N: what twinfs holds once N files were seen.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from tools.bench.image_memory import resident_bytes, squashfs_of
 
 _READ_BYTES = 1 << 20
 _SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -43,12 +46,13 @@ def _make(directory: Path, files: int, megabytes: int) -> Path:
         (tree / f"{number // 1000:03}" / f"file {number:06}").write_bytes(b"%d" % number)
     with open(tree / "large", "wb") as file:
         for _ in range(megabytes):
-            file.write(os.urandom(1 << 20))
+            file.write(os.urandom(1 << 19).hex().encode())  # compresses to about half
     image = directory / "disk.img"
     with image.open("wb") as made:
         made.truncate((megabytes * 5 // 4 + 64 << 20) + files * 8192)
     _run("mkfs.ext4", "-q", "-F", "-N", str(files * 2 + 1000), "-d", tree, image)
     shutil.rmtree(tree)
+    _run("qemu-img", "convert", "-c", "-O", "qcow2", image, directory / "disk.qcow2")
     return image
 
 
@@ -103,9 +107,20 @@ class Bench:
                 self._mount(system, command, root, rate)
             except (OSError, subprocess.CalledProcessError) as error:
                 self.missing[system] = str(getattr(error, "stderr", b"") or error)[:200]
+        self._compressed(rate)
         if shutil.which("7z"):
             words = ("7z", "x", "-so", self._image, "large")
             self._note("read large, MB/s", "7z", rate / _seconds(lambda: _run(*words)))
+
+    def _compressed(self, rate: float) -> None:
+        """QEMU's gets the whole disk, as far as there is anything: the large file is most of that."""
+        packed, out = self._image.with_name("disk.qcow2"), self._image.with_name("out")
+        words = ("dd", "-f", "qcow2", "-O", "raw", "bs=1M", f"if={packed}", f"of={out}")
+        what = "read compressed qcow2, MB/s"
+        self._note(what, "qemu-img dd", rate / _seconds(lambda: _run("qemu-img", *words)))
+        out.unlink()
+        with _mounted([TWINFS, "image", "mount", packed, self._mountpoint], self._mountpoint):
+            self._note(what, "twinfs", rate / _seconds(lambda: _read(self._mountpoint / "p0" / "large")))
 
     def _mounts(self) -> Iterator[tuple[str, list[str | Path], str]]:
         yield "twinfs", [TWINFS, "image", "mount", self._image, self._mountpoint], "p0"
@@ -145,6 +160,15 @@ class Bench:
         return f"{middle:.2f}" if middle < 100 else f"{middle:.0f}"
 
 
+def weighed(directory: Path, files: int) -> str:
+    """What twinfs and its reader hold together after all of an image's files were looked at."""
+    image, mountpoint = squashfs_of(directory / "many.sqfs", files), directory / "mnt"
+    with _mounted([TWINFS, "image", "mount", image, mountpoint], mountpoint):
+        entries = _walk(mountpoint / "p0")
+        held = resident_bytes(image)
+    return f"memory after {entries} files: {held / 1e6:.0f} MB"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -152,13 +176,17 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--megabytes", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", type=int, default=0, help="files of another image, seen and then weighed")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="twinfs-images-") as name:
         image = _make(Path(name), chosen.files, chosen.megabytes)
         bench = Bench(Path(name), image, chosen.megabytes)
         for _ in range(chosen.rounds):
             bench.round()
-    print("\n".join(bench.table()))
+        lines = bench.table()
+        if chosen.memory:
+            lines.append(weighed(Path(name), chosen.memory))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

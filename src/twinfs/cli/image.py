@@ -13,6 +13,7 @@ SUMMARIES: Final = {
     "extract": "Copy a file or directory out of an image.",
     "affected": "List the files that lie where a disk could not be read.",
     "mount": "Mount an image as a directory, without root.",
+    "changes": "List what was changed in an image mounted with an overlay.",
 }
 
 _HELP: Final = "\n".join(

@@ -6,8 +6,8 @@ import os
 import stat
 import sys
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside
-from twinfs.cli.image_reader import tree_of
+from twinfs.cli.image_parameters import ImagePath, OverlayDirectory, PassphraseFile, PathInside
+from twinfs.cli.image_reader import merged_tree_of
 from twinfs.cli.parameters import InjectedPaths
 from twinfs.errors import ImageError
 from twinfs.images.paths import resolve
@@ -16,7 +16,13 @@ _CHUNK_BYTES = 4 << 20
 
 
 def cat(
-    image: ImagePath, path: PathInside, /, *, passphrase_file: PassphraseFile = None, paths: InjectedPaths
+    image: ImagePath,
+    path: PathInside,
+    /,
+    *,
+    passphrase_file: PassphraseFile = None,
+    overlay: OverlayDirectory = None,
+    paths: InjectedPaths,
 ) -> int:
     """Write a file of an image to standard output.
 
@@ -28,7 +34,7 @@ def cat(
         twinfs image cat disk.img /p1/etc/hosts
         twinfs image cat disk.qcow2 /p2.img > partition.img
     """
-    with tree_of(paths, image, passphrase_file=passphrase_file) as tree:
+    with merged_tree_of(paths, image, passphrase_file=passphrase_file, overlay=overlay) as tree:
         inode = resolve(tree, os.fsencode(path))
         found = tree.stat(inode)
         if not stat.S_ISREG(found.mode):

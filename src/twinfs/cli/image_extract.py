@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside
-from twinfs.cli.image_reader import tree_of
+from twinfs.cli.image_parameters import ImagePath, OverlayDirectory, PassphraseFile, PathInside
+from twinfs.cli.image_reader import merged_tree_of
 from twinfs.cli.parameters import InjectedPaths
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import say
@@ -27,6 +27,7 @@ def extract(
     /,
     *,
     passphrase_file: PassphraseFile = None,
+    overlay: OverlayDirectory = None,
     paths: InjectedPaths,
 ) -> int:
     """Copy a file or directory out of an image.
@@ -42,8 +43,12 @@ def extract(
 
         twinfs image extract disk.img /p1/home/anna /tmp
         twinfs image extract backup.qcow2 /p2/etc /tmp/old_etc
+        twinfs image extract --overlay changes disk.img /p1 /tmp/changed
     """
-    with tree_of(paths, image, passphrase_file=passphrase_file) as tree, ProgressDisplay() as display:
+    with (
+        merged_tree_of(paths, image, passphrase_file=passphrase_file, overlay=overlay) as tree,
+        ProgressDisplay() as display,
+    ):
         inside = os.fsencode(path)
         inode = resolve(tree, inside)
         directory_fd, name = _place(os.fsencode(destination), inside)

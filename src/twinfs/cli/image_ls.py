@@ -9,14 +9,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.image_parameters import ImagePath, PassphraseFile, PathInside
-from twinfs.cli.image_reader import tree_of
+from twinfs.cli.image_parameters import ImagePath, OverlayDirectory, PassphraseFile, PathInside
+from twinfs.cli.image_reader import merged_tree_of
 from twinfs.cli.parameters import InjectedPaths, Json
 from twinfs.cli.talk import result, say
 from twinfs.errors import ImageError
 from twinfs.images.paths import resolve
-from twinfs.images.protocol import DirectoryEntry, InodeStat
-from twinfs.images.worker.remote import RemoteTree
+from twinfs.images.protocol import DirectoryEntry, FileSystem, InodeStat, entries_with_stat
 from twinfs.report import json_lines
 from twinfs.report.image_text import long_line, printable
 
@@ -31,6 +30,7 @@ def ls(
     long: Annotated[bool, Parameter(name=["-l", "--long"], help="With modes, owners, sizes, times.")] = False,
     recursive: Annotated[bool, Parameter(name=["-R", "--recursive"], help="All that is beneath.")] = False,
     passphrase_file: PassphraseFile = None,
+    overlay: OverlayDirectory = None,
     json: Json = False,
     paths: InjectedPaths,
 ) -> int:
@@ -48,14 +48,14 @@ def ls(
         twinfs image ls disk.img /p1/etc -l
         twinfs image ls disk.img /p1 -R --json
     """
-    with tree_of(paths, image, passphrase_file=passphrase_file) as tree:
+    with merged_tree_of(paths, image, passphrase_file=passphrase_file, overlay=overlay) as tree:
         listing = _Listing(tree, is_long=long, is_recursive=recursive, is_json=json)
         listing.show(os.fsencode(path))
         return 1 if listing.has_failed else 0
 
 
 class _Listing:
-    def __init__(self, tree: RemoteTree, *, is_long: bool, is_recursive: bool, is_json: bool) -> None:
+    def __init__(self, tree: FileSystem, *, is_long: bool, is_recursive: bool, is_json: bool) -> None:
         self._tree = tree
         self._is_long = is_long
         self._is_recursive = is_recursive
@@ -90,7 +90,7 @@ class _Listing:
     def _entries(self, inode: int, path: bytes) -> Iterator[tuple[DirectoryEntry, InodeStat]]:
         """As far as they can be read; the rest is told, and the listing goes on elsewhere."""
         try:
-            yield from self._tree.list_with_stat(inode)
+            yield from entries_with_stat(self._tree, inode)
         except ImageError as error:
             self.has_failed = True
             say(f"twinfs: {_shown(path)}: {error}")

@@ -18,6 +18,9 @@ PathInside: TypeAlias = Annotated[str, Parameter(help="A path in the image, such
 MapFile: TypeAlias = Annotated[
     str | None, Parameter(name="--map", help="ddrescue's map file of a disk that was partly read.")
 ]
+OverlayDirectory: TypeAlias = Annotated[
+    str | None, Parameter(name="--overlay", help="Changes to the image, made by image mount --overlay.")
+]
 PassphraseFile: TypeAlias = Annotated[
     str | None,
     Parameter(

@@ -14,7 +14,7 @@ from twinfs.daemon.groups import first_cause
 from twinfs.daemon.paths import Paths
 from twinfs.errors import ImageError, MountError, TwinfsError, UsageError
 from twinfs.images.running.address import PREFIX
-from twinfs.images.running.using import opened
+from twinfs.images.running.using import opened, refuse_overlay
 from twinfs.images.sources.nbd import Export
 from twinfs.images.worker.origin import Origin
 
@@ -30,26 +30,24 @@ def mount_image(
     *,
     map_path: str | None = None,
     passphrase: bytes | None = None,
+    overlay: str | None = None,
     is_foreground: bool,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Mount; return when it answers, or at the unmount in the foreground. Raises ImageError, MountError."""
+    """Mount; return when it answers, or at the unmount in the foreground. Raises ImageError, MountError.
+
+    `overlay` is the directory that changes go to, made if it is not there; without one it is read-only.
+    """
     place = canonical(mountpoint)
     mounts_there = mounts.at(place)
     if mounts_there is not None and mounts_there.filesystem_type == IMAGE_TYPE and mounts.is_dead(place):
         mounts.unmount(place, lazy=True)
     if not os.path.isdir(place):
         raise MountError(f"{place} is not a directory; make it: mkdir -p {place}")
-    if image.startswith(PREFIX):
-        if map_path is not None:
-            raise UsageError("--map goes with the image of a disk that was partly read, not with a machine")
-        origin = Origin(image)
-    else:
-        if not os.path.exists(image):
-            raise ImageError(f"{image}: no such file")
-        whole_map_path = os.path.abspath(map_path) if map_path is not None else None
-        origin = Origin(os.path.abspath(image), whole_map_path)
-    body = partial(_serve, paths, origin, passphrase, place, is_foreground)
+    if overlay is not None:
+        refuse_overlay(image)
+        overlay = _outside(overlay, place)
+    body = partial(_serve, paths, _origin_of(image, map_path), passphrase, overlay, place, is_foreground)
     if is_foreground:
         body(lambda: on_ready(place))
     else:
@@ -57,10 +55,29 @@ def mount_image(
         on_ready(place)
 
 
+def _origin_of(image: str, map_path: str | None) -> Origin:
+    """With whole paths: a daemon works elsewhere."""
+    if image.startswith(PREFIX):
+        if map_path is not None:
+            raise UsageError("--map goes with the image of a disk that was partly read, not with a machine")
+        return Origin(image)
+    if not os.path.exists(image):
+        raise ImageError(f"{image}: no such file")
+    return Origin(os.path.abspath(image), None if map_path is None else os.path.abspath(map_path))
+
+
+def _outside(overlay: str, place: str) -> str:
+    whole = os.path.realpath(overlay)
+    if os.path.commonpath([whole, place]) == place:
+        raise MountError(f"{overlay} is beneath the mount point: choose a directory elsewhere")
+    return whole
+
+
 def _serve(
     paths: Paths,
     origin: Origin,
     passphrase: bytes | None,
+    overlay: str | None,
     place: str,
     is_foreground: bool,
     on_ready: Callable[[], None],
@@ -68,15 +85,17 @@ def _serve(
     import trio
 
     from twinfs.fuse.image_session import serve_image
+    from twinfs.images.overlay import Store
 
     paths.state_dir.mkdir(parents=True, exist_ok=True)
     logfile.configure(paths.state_dir / "images.log", also_to_stderr=is_foreground)
 
-    async def serve(export: Export | None) -> None:
+    async def serve(export: Export | None, store: Store | None) -> None:
         await serve_image(
             replace(origin, export=export),
             place,
             passphrase=passphrase,
+            overlay=store,
             on_ready=on_ready,
             on_signal=partial(_take_down, place),
         )
@@ -84,7 +103,12 @@ def _serve(
     try:
         # In the process that serves it: a snapshot is held by who lives as long as the mount.
         with opened(origin.path, paths.run_dir) as export:
-            trio.run(serve, export)
+            store = None if overlay is None else Store(overlay, may_create=True)
+            try:
+                trio.run(serve, export, store)
+            finally:
+                if store is not None:
+                    store.close()
     except ExceptionGroup as group:
         raise first_cause(group) from None
 

@@ -63,3 +63,13 @@ class ExtentMap:
             if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
                 return None
             raise
+
+
+def reopened(path: str, old_fd: int) -> int:
+    """The file that is there now, under the old number: maps that still exist read from it."""
+    new_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        os.dup2(new_fd, old_fd, inheritable=False)
+    finally:
+        os.close(new_fd)
+    return old_fd

@@ -9,8 +9,8 @@ from twinfs.images.worker.wire import PackedStat
 
 MOST_LISTED: Final = 20_000
 """Entries of a directory beyond which it is not kept."""
-_MOST_KEPT: Final = 60_000
-"""In all: some 25 MB."""
+_MOST_KEPT: Final = 40_000
+"""In all: some 17 MB."""
 
 
 class Listings:

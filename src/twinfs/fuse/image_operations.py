@@ -6,63 +6,30 @@ The inode number that the kernel and users see is the reader's, with the reader'
 from __future__ import annotations
 
 import errno
-import functools
-import logging
 import os
 import stat
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Final
 
 import pyfuse3
 import trio
 
-from twinfs.errors import ImageError
-from twinfs.fuse.convert import FOREVER_SECONDS, absent
-from twinfs.fuse.image_extents import ExtentMap
+from twinfs.fuse.convert import absent
+from twinfs.fuse.image_answers import BLOCK_BYTES, answered, entry_of
+from twinfs.fuse.image_extents import ExtentMap, reopened
 from twinfs.fuse.image_listings import MOST_LISTED, Listings
 from twinfs.fuse.image_reader import ImageReader, StaleError
 from twinfs.images.worker.origin import Origin
 from twinfs.images.worker.wire import PackedStat
-
-log: Final = logging.getLogger(__name__)
 
 _EPOCH_SHIFT: Final = 60
 _EPOCHS: Final = 8
 _NUMBER_BITS: Final = (1 << _EPOCH_SHIFT) - 1
 _OWN_BITS: Final = (1 << 48) - 1
 _LIST_COUNT: Final = 256
-_BLOCK_BYTES: Final = 4096
 _MAPPED_BYTES: Final = 256 << 10
 """Smaller files are read before a map of them would be of use."""
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-_Handler = Callable[Concatenate["ImageOperations", _P], Coroutine[Any, Any, _T]]
-
-
-def answered(handler: _Handler[_P, _T]) -> _Handler[_P, _T]:
-    """What cannot be read is EIO for the caller and a line in the log; the mount goes on."""
-
-    async def answer(self: ImageOperations, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return await handler(self, *args, **kwargs)
-        except StaleError:
-            raise pyfuse3.FUSEError(errno.ESTALE) from None
-        except ImageError as error:
-            log.warning("%s", error)
-            raise pyfuse3.FUSEError(errno.EIO) from None
-        except OSError as error:
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
-        except pyfuse3.FUSEError:
-            raise
-        except Exception:
-            log.exception("%s failed", handler.__name__)
-            raise pyfuse3.FUSEError(errno.EIO) from None
-
-    functools.update_wrapper(answer, handler)
-    return answer
-
 
 _Entries = list[tuple[bytes, PackedStat]]
 
@@ -105,7 +72,7 @@ class ImageOperations(pyfuse3.Operations):
         """After a new reader took over: the kernel asks again for all but the root."""
         self._listings.clear()
         if self._image_fd is not None:
-            self._image_fd = await trio.to_thread.run_sync(_reopened, self._path, self._image_fd)
+            self._image_fd = await trio.to_thread.run_sync(reopened, self._path, self._image_fd)
         top, _ = await self.reader.call("list", pyfuse3.ROOT_INODE, 0, 10_000)
         for name, packed in top:
             pyfuse3.invalidate_entry_async(pyfuse3.ROOT_INODE, name, ignore_enoent=True)
@@ -126,22 +93,7 @@ class ImageOperations(pyfuse3.Operations):
         return number
 
     def _entry(self, packed: PackedStat) -> pyfuse3.EntryAttributes:
-        entry = pyfuse3.EntryAttributes()
-        inode, mode, links, uid, gid, device, size, blocks, atime, mtime, ctime = packed
-        entry.st_ino = self._shown(inode)
-        entry.entry_timeout = entry.attr_timeout = FOREVER_SECONDS
-        entry.st_mode = mode
-        entry.st_nlink = min(links, 0xFFFFFFFF)
-        entry.st_uid = uid & 0xFFFFFFFF
-        entry.st_gid = gid & 0xFFFFFFFF
-        entry.st_rdev = device & 0xFFFFFFFF
-        entry.st_size = size
-        entry.st_blksize = _BLOCK_BYTES
-        entry.st_blocks = blocks
-        entry.st_atime_ns = atime
-        entry.st_mtime_ns = mtime
-        entry.st_ctime_ns = ctime
-        return entry
+        return entry_of(packed, self._shown(packed[0]))
 
     # Names and attributes
 
@@ -175,9 +127,9 @@ class ImageOperations(pyfuse3.Operations):
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         total, free = await self.reader.call("capacity")
         data = pyfuse3.StatvfsData()
-        data.f_bsize = data.f_frsize = _BLOCK_BYTES
-        data.f_blocks = total // _BLOCK_BYTES
-        data.f_bfree = data.f_bavail = free // _BLOCK_BYTES
+        data.f_bsize = data.f_frsize = BLOCK_BYTES
+        data.f_blocks = total // BLOCK_BYTES
+        data.f_bfree = data.f_bavail = free // BLOCK_BYTES
         data.f_namemax = 1000
         return data
 
@@ -267,13 +219,3 @@ async def _invalidate(inode: int) -> None:
     except OSError as error:
         if error.errno != errno.ENOENT:  # the kernel does not know it: so much the better
             raise
-
-
-def _reopened(path: str, old_fd: int) -> int:
-    """The file that is there now, under the old number: maps that still exist fail, see `StaleError`."""
-    new_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        os.dup2(new_fd, old_fd, inheritable=False)
-    finally:
-        os.close(new_fd)
-    return old_fd

@@ -109,6 +109,11 @@ class ImageReader:
             waiting.answered.set()
         self._waiting.clear()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a reader with the image open. The next `call` makes one if not."""
+        return self._is_ready
+
     async def call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
         """Raises ImageError."""
         if not self._is_ready:

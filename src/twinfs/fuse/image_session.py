@@ -12,7 +12,9 @@ import trio
 
 from twinfs.errors import ImageError
 from twinfs.fuse.image_operations import ImageOperations
+from twinfs.fuse.overlay_operations import OverlayOperations
 from twinfs.fuse.session import escape, serve_operations
+from twinfs.images.overlay import Store
 from twinfs.images.worker.origin import Origin
 
 _log: Final = logging.getLogger(__name__)
@@ -26,22 +28,36 @@ async def serve_image(
     mountpoint: str,
     *,
     passphrase: bytes | None = None,
+    overlay: Store | None = None,
     on_ready: Callable[[], None],
     on_signal: Callable[[], None],
 ) -> None:
     """Serve until it is unmounted. Raises ImageError, MountError.
 
     As root every user may look, as the image's permissions allow; else the user who mounts it
-    may read all of it, and nobody else.
+    may read all of it, and nobody else. With an overlay it can be written to, in the same way.
     """
-    options = ["ro", "nosuid", "nodev", f"fsname={escape(origin.path)}", f"subtype={SUBTYPE}"]
+    options = [
+        *([] if overlay else ["ro"]),
+        "nosuid",
+        "nodev",
+        f"fsname={escape(origin.path)}",
+        f"subtype={SUBTYPE}",
+    ]
     if os.geteuid() == 0:
         options += ["allow_other", "default_permissions"]
     image_fd = _opened(origin)
-    operations = ImageOperations(origin, image_fd=image_fd, passphrase=passphrase)
+    operations: ImageOperations | OverlayOperations
+    if overlay is None:
+        operations = ImageOperations(origin, image_fd=image_fd, passphrase=passphrase)
+    else:
+        assert image_fd is not None, "no snapshot has an overlay"
+        operations = OverlayOperations(origin, overlay, image_fd=image_fd, passphrase=passphrase)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(operations.reader.run)
+            if isinstance(operations, OverlayOperations):
+                await operations.begin()
             nursery.start_soon(_obey_signals, on_signal)
 
             async def serve(task_status: trio.TaskStatus[None]) -> None:
@@ -51,6 +67,8 @@ async def serve_image(
             await nursery.start(serve)
             await trio.to_thread.run_sync(_read_ahead, mountpoint)
             on_ready()
+        if overlay is not None:
+            overlay.end_use()
     finally:
         if image_fd is not None:
             os.close(image_fd)

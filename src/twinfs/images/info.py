@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from twinfs.images.containers.snapshots import Snapshot
+from twinfs.images.escapes import escaped
 from twinfs.images.partitions import Partition
 from twinfs.images.volumes import LOGICAL_BASE, Image, Volume
-from twinfs.model import ImageInfo, ImageLogicalVolume, ImagePartition
+from twinfs.model import ImageInfo, ImageLogicalVolume, ImagePartition, ImageSnapshot
 
 
 def describe(image: Image) -> ImageInfo:
@@ -23,7 +25,23 @@ def describe(image: Image) -> ImageInfo:
         partitions=tuple(entries),
         warnings=(*image.disk.warnings, *table.warnings),
         logical_volumes=tuple(_logical(volume) for volume in image.volumes if volume.index >= LOGICAL_BASE),
+        snapshots=tuple(map(_snapshot, image.disk.snapshots)),
     )
+
+
+def _snapshot(found: Snapshot) -> ImageSnapshot:
+    return ImageSnapshot(
+        name=_text(found.name),
+        path="/@" + _text(escaped(found.name)),
+        id=_text(found.id),
+        created_seconds=found.created_seconds,
+        size_bytes=found.size_bytes,
+        state_bytes=found.state_bytes,
+    )
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def _logical(volume: Volume) -> ImageLogicalVolume:

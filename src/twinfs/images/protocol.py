@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from twinfs.errors import ImageError
+
 
 @dataclass(frozen=True, slots=True)
 class InodeStat:
@@ -151,3 +153,15 @@ class Physical(Protocol):
 def physical_of(source: ByteSource, offset_bytes: int, length: int) -> tuple[int, int] | None:
     """`Physical.physical` of a window that may have none."""
     return source.physical(offset_bytes, length) if isinstance(source, Physical) else None
+
+
+def entries_with_stat(system: FileSystem, own: int) -> Iterator[tuple[DirectoryEntry, InodeStat]]:
+    if isinstance(system, ListsWithStat):
+        yield from system.list_with_stat(own)
+        return
+    for entry in system.list(own):
+        try:
+            yield entry, system.stat(entry.inode)
+        except ImageError:
+            # Listed all the same, with what the entry itself tells.
+            yield entry, InodeStat(entry.inode, entry.file_type, 1, 0, 0, 0, 0, 0, 0, 0, 0)

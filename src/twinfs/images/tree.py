@@ -23,8 +23,8 @@ from twinfs.images.protocol import (
     Extents,
     FileSystem,
     InodeStat,
-    ListsWithStat,
     Mapped,
+    entries_with_stat,
     physical_of,
 )
 from twinfs.images.volumes import Image, Volume
@@ -174,7 +174,7 @@ class ImageTree:
                 yield entry, self.stat(entry.inode)
             return
         system, own, place = self._split(inode)
-        for entry, found in _entries_with_stat(system, own):
+        for entry, found in entries_with_stat(system, own):
             number = self._joined(place, entry.inode, system)
             yield DirectoryEntry(entry.name, number, entry.file_type), replace(found, inode=number)
 
@@ -185,6 +185,16 @@ class ImageTree:
         system, own, place = self._split(inode)
         found = system.lookup(own, name)
         return None if found is None else self._joined(place, found, system)
+
+    def lookup_exact(self, inode: int, name: bytes) -> int | None:
+        """As `lookup`, but never a name that differs in case, which FAT and others would find."""
+        found = self.lookup(inode, name)
+        if found is None or self._image_at(inode) is not None:
+            return found
+        system, own, _ = self._split(inode)
+        if getattr(system, "is_case_sensitive", True):
+            return found
+        return found if any(entry.name == name for entry in system.list(own)) else None
 
     # Attributes
 
@@ -289,18 +299,6 @@ class _FileWithin:
             first, last = max(start, offset_bytes), min(start + count, end, self.size_bytes)
             if first < last:
                 yield first, last - first
-
-
-def _entries_with_stat(system: FileSystem, own: int) -> Iterator[tuple[DirectoryEntry, InodeStat]]:
-    if isinstance(system, ListsWithStat):
-        yield from system.list_with_stat(own)
-        return
-    for entry in system.list(own):
-        try:
-            yield entry, system.stat(entry.inode)
-        except ImageError:
-            # Listed all the same, with what the entry itself tells.
-            yield entry, InodeStat(entry.inode, entry.file_type, 1, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def _time_of(image: Image) -> int:

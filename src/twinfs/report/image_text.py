@@ -8,11 +8,12 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from twinfs.model import ImageInfo, ImageLogicalVolume, ImagePartition
+from twinfs.model import ImageInfo, ImageLogicalVolume, ImagePartition, ImageSnapshot
 from twinfs.report.human import size
 
 _HEADINGS: Final = ("", "start", "sectors", "size", "type", "file system", "label", "free", "name")
 _LOGICAL_HEADINGS: Final = ("logical volume", "size", "file system", "label", "free")
+_SNAPSHOT_HEADINGS: Final = ("snapshot", "size", "made", "memory")
 _RIGHT: Final = (1, 2, 3, 7)
 _SHORT_TYPES: Final = {
     "C12A7328-F81F-11D2-BA4B-00A0C93EC93B": "EFI system",
@@ -45,6 +46,8 @@ def info_text(info: ImageInfo) -> str:
     lines += ["", *table(rows, _RIGHT)] if info.partitions else []
     if info.logical_volumes:
         lines += ["", *table([_LOGICAL_HEADINGS, *map(_logical_row, info.logical_volumes)], (1, 4))]
+    if info.snapshots:
+        lines += ["", *table([_SNAPSHOT_HEADINGS, *map(_snapshot_row, info.snapshots)], (1, 3))]
     notes = [*info.warnings]
     for volume in info.logical_volumes:
         notes += [f"{volume.name}: {text}" for text in (*volume.warnings, volume.problem) if text]
@@ -58,6 +61,23 @@ def info_text(info: ImageInfo) -> str:
 def _logical_row(each: ImageLogicalVolume) -> tuple[str, ...]:
     free = "" if each.free_bytes is None or not each.total_bytes else size(each.free_bytes)
     return each.name, size(each.size_bytes), each.filesystem or "-", printable(each.label), free
+
+
+def _snapshot_row(each: ImageSnapshot) -> tuple[str, ...]:
+    when = _local_time(each.created_seconds)
+    return (
+        printable(each.path),
+        size(each.size_bytes),
+        when,
+        size(each.state_bytes) if each.state_bytes else "-",
+    )
+
+
+def _local_time(seconds: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
 
 
 def _row(each: ImagePartition) -> tuple[str, ...]:
@@ -91,9 +111,6 @@ def long_line(
     mode: int, links: int, uid: int, gid: int, size_or_device: str, mtime_ns: int, name: str
 ) -> str:
     """As `ls -ln` has it, with seconds and the year."""
-    try:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(mtime_ns // 1_000_000_000))
-    except (OverflowError, ValueError, OSError):
-        when = str(mtime_ns // 1_000_000_000)
+    when = _local_time(mtime_ns // 1_000_000_000)
     owner = f"{uid:>5} {gid:>5}"
     return f"{stat.filemode(mode)} {links:>3} {owner} {size_or_device:>12} {when:>19} {name}"

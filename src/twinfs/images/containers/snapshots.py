@@ -16,7 +16,7 @@ from twinfs.images.protocol import ByteSource
 
 _COUNT: Final = struct.Struct(">IQ")
 _COUNT_AT: Final = 60
-_ENTRY: Final = struct.Struct(">QIHH16xII")
+_ENTRY: Final = struct.Struct(">QIHHI12xII")
 _SIZE_AT, _TABLE_AT = 24, 36
 _TABLE: Final = struct.Struct(">IQ")
 _MAX_SNAPSHOTS: Final = 1000
@@ -30,6 +30,14 @@ class Snapshot:
     """No two have the same."""
     file: ByteSource
     """The container, as if the disk were still as it was then."""
+    id: bytes = b""
+    """QEMU's, a number in digits."""
+    created_seconds: int = 0
+    """Since 1970."""
+    size_bytes: int = 0
+    """Of the disk, then."""
+    state_bytes: int = 0
+    """Of the machine's memory, which is kept with it if it was running."""
 
 
 def snapshots_of(qcow2: ByteSource) -> tuple[Snapshot, ...]:
@@ -43,7 +51,7 @@ def snapshots_of(qcow2: ByteSource) -> tuple[Snapshot, ...]:
         head = qcow2.read_at(at, _ENTRY.size)
         if len(head) < _ENTRY.size:
             break
-        table, entries, id_bytes, name_bytes, _, extra_bytes = _ENTRY.unpack(head)
+        table, entries, id_bytes, name_bytes, created, state, extra_bytes = _ENTRY.unpack(head)
         if extra_bytes > _MAX_EXTRA_BYTES:
             break
         start = at + _ENTRY.size
@@ -56,7 +64,9 @@ def snapshots_of(qcow2: ByteSource) -> tuple[Snapshot, ...]:
         size = extra[8:16] if len(extra) >= 16 else qcow2.read_at(_SIZE_AT, 8)
         patches = {_SIZE_AT: size, _TABLE_AT: _TABLE.pack(entries, table)}
         if name:
-            found[name] = Snapshot(name, _Patched(qcow2, patches))
+            state = int.from_bytes(extra[:8], "big") if len(extra) >= 8 else state
+            file, disk = _Patched(qcow2, patches), int.from_bytes(size, "big")
+            found[name] = Snapshot(name, file, own_id, created, disk, state)
         at = -(-(start + extra_bytes + id_bytes + name_bytes) // 8) * 8
     return tuple(found.values())
 

@@ -69,6 +69,7 @@ class ExplorerFileSystem:
         self._open: OrderedDict[int, RandomAccess] = OrderedDict()
         self._lock = threading.Lock()
         self.kind = found.kind
+        self.is_case_sensitive = kind.is_case_sensitive
         self.label = found.label or (tree.volume_label() or "")
         self.uuid = found.uuid
         self.root_inode = self._numbers.root

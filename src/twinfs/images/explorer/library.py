@@ -6,6 +6,7 @@ These are its internals, not its documented interface, so its version is pinned 
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, Final, cast
@@ -54,7 +55,7 @@ def _names_of_library(stem: str, extra: Sequence[str] = ()) -> list[str]:
 # would write, and that is an error where a compiler is installed: then nothing compressed could be read.
 vars(native)["_candidates"] = _names_of_library
 
-_CACHE_BYTES: Final = 48 << 20
+_CACHE_BYTES: Final = 32 << 20
 _THREADS: Final = 2
 _WINDOW: Final = -1
 """Stands for our window where the library would put a descriptor of its own."""
@@ -69,6 +70,12 @@ _STUMBLES: Final[tuple[type[BaseException], ...]] = (
 )
 
 
+# It reads on where a parent is another disk than the child was made for, or a log cannot be replayed, and
+# that would be wrong bytes. Where it mends by a copy of a structure, it may.
+warnings.filterwarnings("error", r"vhdx?: (parent|log) ", UserWarning)
+warnings.filterwarnings("ignore", r"vhd: .* continuing", UserWarning)
+
+
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
     """Whatever the library raises becomes an ImageError that begins with `what`."""
@@ -80,6 +87,8 @@ def guarded(what: str) -> Iterator[None]:
         raise ImageError(f"{what}: {error}") from None
     except MemoryError:
         raise ImageError(f"{what}: it asks for more memory than a reader may have") from None
+    except UserWarning as error:
+        raise ImageError(f"{what}: {str(error).partition(': ')[2]}") from None
     except _STUMBLES as error:
         raise ImageError(f"{what}: damaged ({type(error).__name__}: {error})") from None
     except OSError as error:

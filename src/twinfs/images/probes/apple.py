@@ -10,6 +10,8 @@ from typing import Final
 from twinfs.images.probes.found import Found, dashed
 from twinfs.images.protocol import ByteSource
 
+_VOLUMES: Final = slice(184, 184 + 100 * 8)
+"""nx_fs_oid: a number for each volume that there is, else 0."""
 _NAMESPACE: Final = bytes.fromhex("b3e20f39f29211d697a400306543ecac")
 """Apple's name space, from which a volume's identifier becomes a UUID; as blkid does it."""
 
@@ -37,4 +39,6 @@ def apfs(source: ByteSource) -> Found | None:
     if len(block) < 4096 or block[32:36] != b"NXSB":
         return None
     block_size, blocks = struct.unpack_from("<IQ", block, 36)
-    return Found("apfs", "", dashed(block[72:88]), blocks * block_size)
+    volumes = sum(1 for (number,) in struct.iter_unpack("<Q", block[_VOLUMES]) if number)
+    warnings = (f"{volumes} volumes; only the first is shown",) if volumes > 1 else ()
+    return Found("apfs", "", dashed(block[72:88]), blocks * block_size, warnings=warnings)

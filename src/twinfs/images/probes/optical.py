@@ -69,7 +69,7 @@ def udf(source: ByteSource) -> Found | None:
 def _udf_found(source: ByteSource) -> Found:
     """The label from the logical volume descriptor, which the anchor at block 256 leads to."""
     for block_size in (2048, 512, 4096, 1024):
-        tag, _, _, _, _, _, place = field(source, "<HHBBHHI", 256 * block_size)
+        tag, _, _, _, _, _, _, place = field(source, "<HHBBHHHI", 256 * block_size)
         if tag != 2 or place != 256:
             continue
         length, start = field(source, "<II", 256 * block_size + 16)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Final
 
-from twinfs.errors import ImageError
+from twinfs.errors import ImageError, UsageError
 from twinfs.fsio.qemu_lock import is_written_by_qemu
 from twinfs.images.running import address, graph, leftovers, room, server, snapshot
 from twinfs.images.running.address import RunningDisk
@@ -50,6 +50,15 @@ def refuse_running(image: str, run_directory: Path) -> None:
         f"{image} is the disk of a running machine: it would be read while it changes\n"
         f"  look at it as it is now: twinfs image mount {way} MOUNTPOINT (or image ls, cat...){hint}"
     )
+
+
+def refuse_overlay(image: str) -> None:
+    """An overlay fits one content only, and a machine's disk has another the next time. Raises UsageError."""
+    if image.startswith(address.PREFIX):
+        raise UsageError(
+            "--overlay goes with an image that stays the same, not with a machine that runs\n"
+            f"  without it the disk can be looked at: twinfs image mount {image} MOUNTPOINT"
+        )
 
 
 class Held:

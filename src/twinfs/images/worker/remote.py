@@ -53,6 +53,14 @@ class RemoteTree:
         found = self._client.call("lookup", inode, name)
         return None if found is None else wire.unpack_stat(found).inode
 
+    def lookup_exact(self, inode: int, name: bytes) -> int | None:
+        """As `lookup`, but never another spelling of the name."""
+        found = self._client.call("lookup_exact", inode, name)
+        return None if found is None else wire.unpack_stat(found).inode
+
+    def fingerprint(self) -> str:
+        return str(self._client.call("fingerprint"))
+
     def read(self, inode: int, offset_bytes: int, length: int) -> bytes:
         found = self._client.call("read", inode, offset_bytes, min(length, _READ_BYTES))
         return bytes(found)

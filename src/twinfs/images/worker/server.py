@@ -17,6 +17,7 @@ from twinfs.errors import ImageError
 from twinfs.images import progress
 from twinfs.images.affected import unread_of
 from twinfs.images.containers import Disk
+from twinfs.images.fingerprint import fingerprint
 from twinfs.images.info import describe
 from twinfs.images.luks import Derivation
 from twinfs.images.protocol import DirectoryEntry, InodeStat
@@ -134,6 +135,17 @@ class Server:
         tree = self._opened()
         found = tree.lookup(inode, name)
         return None if found is None else wire.pack_stat(tree.stat(found))
+
+    def do_lookup_exact(self, inode: int, name: bytes) -> wire.PackedStat | None:
+        """As `do_lookup`, but never another spelling of the name, whatever the file system would find."""
+        tree = self._opened()
+        found = tree.lookup_exact(inode, name)
+        return None if found is None else wire.pack_stat(tree.stat(found))
+
+    def do_fingerprint(self) -> str:
+        self._opened()
+        assert self._image is not None
+        return fingerprint(self._image)
 
     def do_list(self, inode: int, position: int, count: int) -> wire.Batch:
         """Up to `count` entries from `position` on, and whether these are the last.
