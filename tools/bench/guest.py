@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -149,6 +150,8 @@ def main() -> int:
     parser.add_argument("--megabytes", type=int, default=128, help="of the image (128)")
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()), help="for scratch files")
     arguments = parser.parse_args()
+    # Asked to end, it takes down its guest and its volume first, as at Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     samples: dict[str, list[dict[str, float]]] = {system.name: [] for system in _SYSTEMS}
     try:
         with scratch_space(arguments.dir) as scratch:
@@ -167,6 +170,8 @@ def main() -> int:
     except (BenchError, subprocess.SubprocessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     print(_table(samples))
     return 0
 
