@@ -129,7 +129,9 @@ def fuzz(name: str, top: Path, seconds: int, *options: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "MALLOC_ARENA_MAX": "2"}
     log = top / f"{name}.log"
     with log.open("w") as output:
-        command = [*words, str(corpus), str(seconds), *options]
+        # A shell between: how much memory a process once had is handed down, and limited.
+        shell = ["sh", "-c", '"$@"; exit $?', "sh"]
+        command = [*shell, *words, str(corpus), str(seconds), *options]
         code = subprocess.run(command, env=environment, stdout=output, stderr=output, check=False).returncode
     if code == 0:
         return ""
