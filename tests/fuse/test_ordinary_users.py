@@ -12,6 +12,7 @@ import pytest
 
 from support.machine import NOBODY_UID, is_mounted, needs_root, run
 from support.volume import Volume, as_user_prefix, twinfs_command
+from support.volume_images import make_image
 
 # Root is needed to become somebody else; run by an ordinary user, every other test is of this kind.
 pytestmark = needs_root
@@ -121,3 +122,21 @@ def test_defaults_follow_xdg(workspace: Path) -> None:
     command = (*as_user_prefix(NOBODY_UID), *twinfs_command())
     run(*command, "init", home / "a", home / "b", "--name", "mine", env=env)
     assert (home / ".config/twinfs/mine.toml").exists()
+
+
+def test_a_user_reads_all_of_an_image_in_their_volume(user_volume: Volume, workspace: Path) -> None:
+    """Also what belongs to others there: the image is theirs to read."""
+    tree = workspace / "tree"
+    (tree / "closed").mkdir(parents=True)
+    (tree / "closed/letter.txt").write_text("dear")
+    (tree / "closed/letter.txt").chmod(0o600)
+    (tree / "closed").chmod(0o700)
+    image = make_image(workspace / "disk.img", tree)
+    volume = user_volume.init().mount_it()
+    run(*volume.command_prefix, "cp", image, volume.mount / "disk.img")
+    inside = volume.mount / ".twinfs/images/disk.img/p1"
+    assert run(*volume.command_prefix, "cat", inside / "closed/letter.txt").stdout == "dear"
+    volume.sync()  # from then on its content cannot be read for the secondary, either
+    run(*volume.command_prefix, "chmod", "0", volume.mount / "disk.img")
+    refused = run(*volume.command_prefix, "ls", inside, check=False)
+    assert "Permission denied" in refused.stderr

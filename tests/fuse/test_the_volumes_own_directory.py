@@ -64,14 +64,15 @@ def test_its_size_is_what_can_be_read(ours: Path, tmp_path: Path) -> None:
 
 @one_mode
 def test_the_directory_looks_like_one(ours: Path) -> None:
-    assert os.listdir(ours) == ["status"]
+    assert os.listdir(ours) == ["images", "status"]
     assert stat.S_IMODE(ours.stat().st_mode) == 0o555
     assert stat.S_IMODE((ours / "status").stat().st_mode) == 0o444
     assert (ours.stat().st_dev, (ours / "..").resolve()) == (ours.parent.stat().st_dev, ours.parent)
     assert os.path.samestat((ours / "..").stat(), ours.parent.stat())
     with os.scandir(ours) as entries:
         assert [(entry.name, entry.is_file(), entry.inode()) for entry in entries] == [
-            ("status", True, (ours / "status").stat().st_ino)
+            ("images", False, (ours / "images").stat().st_ino),
+            ("status", True, (ours / "status").stat().st_ino),
         ]
     assert outcome(os.stat, ours / "label.json")[0] == "ENOENT"
     assert outcome(os.listdir, ours / "status")[0] == "ENOTDIR"
@@ -98,7 +99,8 @@ def test_nothing_that_walks_the_volume_meets_it(shared_volume: Volume, ours: Pat
 
 @one_mode
 def test_programs_that_walk_into_it_by_name_find_their_way(ours: Path, tmp_path: Path) -> None:
-    assert run("find", ours).stdout.splitlines() == [str(ours), f"{ours}/status"]
+    everything = [str(ours), f"{ours}/images", f"{ours}/images/dir", f"{ours}/status"]
+    assert run("find", ours).stdout.splitlines() == everything
     run("cp", "-r", ours, tmp_path / "copy")
     assert json.loads((tmp_path / "copy/status").read_text())["type"] == "status"
     done = run("grep", "-r", "-l", "secondary", ours)

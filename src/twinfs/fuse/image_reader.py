@@ -18,7 +18,7 @@ from twinfs.errors import ImageError
 from twinfs.images.luks import derive
 from twinfs.images.worker import process, wire
 from twinfs.images.worker.client import MAX_KEYS, PATIENCE_SECONDS, prefixed
-from twinfs.images.worker.origin import Origin
+from twinfs.images.worker.origin import Source
 
 _log: Final = logging.getLogger(__name__)
 _CHECK_SECONDS: Final = 2.0
@@ -45,7 +45,7 @@ class ImageReader:
 
     def __init__(
         self,
-        origin: Origin,
+        origin: Source,
         on_new_epoch: Callable[[], Awaitable[None]],
         passphrase: bytes | None = None,
     ) -> None:
@@ -181,8 +181,9 @@ class ImageReader:
                     del buffer[: wire.HEAD.size + length]
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             _log.info("%s: the reader closed its socket", self._path)
+        finally:
+            await trio.aclose_forcefully(stream)
         self._lose(stream, "the reader of the image died")
-        await stream.aclose()
 
     def _answer(self, answer: wire.Answer) -> None:
         ident, status, result = answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import pyfuse3
@@ -12,6 +13,8 @@ import trio
 
 from twinfs.errors import MountError
 from twinfs.fuse import handshake, waiting
+from twinfs.fuse.images_directory import images_directory
+from twinfs.fuse.images_open import OpenImages
 from twinfs.fuse.operations import Operations
 from twinfs.fuse.routing import Routing
 from twinfs.fuse.versions_directory import Versions
@@ -40,9 +43,13 @@ async def serve(
     mount_options = [f"fsname={escape(fsname)}", "subtype=twinfs", "default_permissions", *options]
     if allow_other:
         mount_options.append("allow_other")
-    virtual = VirtualOperations(_own_directory(volume, mountpoint))
-    operations = Routing(Operations(volume), virtual)
-    await serve_operations(operations, mountpoint, mount_options, task_status=task_status)
+    async with trio.open_nursery() as nursery:
+        images = OpenImages(volume, nursery)
+        nursery.start_soon(images.run)
+        virtual = VirtualOperations(_own_directory(volume, images, mountpoint))
+        operations = Routing(Operations(volume), virtual)
+        await serve_operations(operations, mountpoint, mount_options, task_status=task_status)
+        nursery.cancel_scope.cancel()
 
 
 async def serve_operations(
@@ -73,7 +80,7 @@ async def serve_operations(
         os.close(device)
 
 
-def _own_directory(volume: Volume, mountpoint: str) -> NamedDirectory:
+def _own_directory(volume: Volume, images: OpenImages, mountpoint: str) -> NamedDirectory:
     """The volume's `.twinfs/`, which has what each subtree's provider gives."""
 
     async def status() -> bytes:
@@ -81,7 +88,10 @@ def _own_directory(volume: Volume, mountpoint: str) -> NamedDirectory:
         now = volume.status(pid=os.getpid(), mountpoint=mountpoint)
         return json_lines.line(json_lines.status_dict(now)).encode() + b"\n"
 
-    children: dict[bytes, Callable[[], Awaitable[VirtualObject]]] = {b"status": Snapshots(status)}
+    children: dict[bytes, Callable[[], Awaitable[VirtualObject]]] = {
+        b"images": partial(images_directory, images),
+        b"status": Snapshots(status),
+    }
     if volume.core.window is not None:
         children[b"versions"] = Versions(volume)
     return NamedDirectory(children)

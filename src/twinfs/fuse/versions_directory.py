@@ -160,7 +160,7 @@ class PastLink(VirtualLink):
     def facts(self) -> Facts:
         return _facts_of_file(self.file)
 
-    def target(self) -> bytes:
+    async def target(self) -> bytes:
         return self.file.target
 
 

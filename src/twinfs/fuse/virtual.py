@@ -31,6 +31,13 @@ class Facts:
     mtime_ns: int
     uid: int
     gid: int
+    links: int = 0
+    """0: as many as such an object has by itself."""
+    blocks: int = -1
+    """-1: as many as the size takes."""
+    atime_ns: int | None = None
+    """None: as mtime_ns; so with ctime_ns."""
+    ctime_ns: int | None = None
 
 
 class VirtualObject(ABC):
@@ -45,6 +52,10 @@ class VirtualObject(ABC):
 
     @abstractmethod
     def facts(self) -> Facts: ...
+
+    async def xattrs(self) -> Mapping[bytes, bytes]:
+        """Extended attributes; an ACL among them counts for who may do what."""
+        return {}
 
 
 class VirtualDirectory(VirtualObject):
@@ -71,7 +82,7 @@ class VirtualLink(VirtualObject):
     """A symbolic link."""
 
     @abstractmethod
-    def target(self) -> bytes: ...
+    async def target(self) -> bytes: ...
 
 
 class NamedDirectory(VirtualDirectory):

@@ -85,7 +85,7 @@ class VirtualOperations(pyfuse3.Operations):
         found = self._table[inode]
         if not isinstance(found, VirtualLink):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return found.target()
+        return await found.target()
 
     # Directories
 
@@ -142,12 +142,15 @@ class VirtualOperations(pyfuse3.Operations):
 
     @answered
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
-        # Not ENOSYS: the kernel would never ask again, for any file.
-        raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        found = (await self._table[inode].xattrs()).get(name)
+        if found is None:
+            # Not ENOSYS: the kernel would never ask again, for any file.
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        return found
 
     @answered
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
-        return ()
+        return list(await self._table[inode].xattrs())
 
 
 def _entry(found: VirtualObject, number: int) -> pyfuse3.EntryAttributes:
@@ -157,12 +160,14 @@ def _entry(found: VirtualObject, number: int) -> pyfuse3.EntryAttributes:
     entry.attr_timeout = FOREVER_SECONDS
     entry.entry_timeout = 0 if found.is_replaced else FOREVER_SECONDS
     entry.st_mode = facts.mode
-    entry.st_nlink = 2 if stat.S_ISDIR(facts.mode) else 1
+    entry.st_nlink = facts.links or (2 if stat.S_ISDIR(facts.mode) else 1)
     entry.st_uid = facts.uid
     entry.st_gid = facts.gid
     entry.st_size = facts.size_bytes
-    entry.st_blocks = -(-facts.size_bytes // 512)
-    entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = facts.mtime_ns
+    entry.st_blocks = -(-facts.size_bytes // 512) if facts.blocks < 0 else facts.blocks
+    entry.st_mtime_ns = facts.mtime_ns
+    entry.st_atime_ns = facts.mtime_ns if facts.atime_ns is None else facts.atime_ns
+    entry.st_ctime_ns = facts.mtime_ns if facts.ctime_ns is None else facts.ctime_ns
     return entry
 
 

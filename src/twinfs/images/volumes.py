@@ -65,9 +65,10 @@ class Image:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: str, map_path: str | None = None) -> Image:
-        """With ddrescue's map of a disk that was partly read, what was not read is an error, not zeros."""
-        disk = open_disk(path)
+    def open(cls, path: str, map_path: str | None = None, *, directory_fd: int | None = None) -> Image:
+        """With ddrescue's map of a disk that was partly read, what was not read is an error, not zeros.
+        `directory_fd` is `open_disk`'s."""
+        disk = open_disk(path, directory_fd=directory_fd)
         try:
             if map_path is None:
                 return cls(disk)

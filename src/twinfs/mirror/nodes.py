@@ -137,6 +137,16 @@ class NodeTable:
             return known if known is not None else status.st_ino | self._era << _ERA_SHIFT
         return self._root_ino if status.st_ino == ROOT_ID else status.st_ino
 
+    def standing_for(self, device: int, inode: int) -> Node | None:
+        """The node of an object of the primary's, where there is one."""
+        if device != self._device or inode >> _ERA_SHIFT:
+            ident = self._foreign.get((device, inode), 0)
+        elif self._era:
+            ident = self._aliases.get(inode, inode | self._era << _ERA_SHIFT)
+        else:
+            ident = self._root_ino if inode == ROOT_ID else inode
+        return self._nodes.get(ident)
+
     def is_foreign(self, status: os.stat_result) -> bool:
         return status.st_dev != self._device
 

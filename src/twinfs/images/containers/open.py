@@ -57,20 +57,23 @@ class Disk:
             self.beside.close()
 
 
-def open_disk(path: str) -> Disk:
-    """Raises ImageError."""
-    beside = Beside(path)
-    files: list[FileSource] = []
+def open_disk(path: str, *, directory_fd: int | None = None) -> Disk:
+    """`directory_fd`: of the directory that `path` is a name in, for an image that is read for many users;
+    what it needs beside itself must have the same owner, group and mode. Raises ImageError."""
+    first = FileSource(path, directory_fd=directory_fd)
     try:
-        files.append(FileSource(path))
-        source, kinds = _join(path, files, beside)
+        beside = Beside(path, like=None if directory_fd is None else first, directory_fd=directory_fd)
+    except BaseException:
+        first.close()
+        raise
+    try:
+        source, kinds = _join(path, first, beside)
         source, kinds, snapshots = _unwrap(source, kinds, os.path.basename(path), beside)
     except BaseException:
-        for file in files:
-            file.close()
+        first.close()
         beside.close()
         raise
-    return Disk(kinds, source, tuple(files), beside, snapshots=snapshots)
+    return Disk(kinds, source, (first,), beside, snapshots=snapshots)
 
 
 def open_nested(source: ByteSource, name: str) -> Disk:
@@ -79,18 +82,18 @@ def open_nested(source: ByteSource, name: str) -> Disk:
     return Disk(kinds, source, (), None, snapshots=snapshots)
 
 
-def _join(path: str, files: list[FileSource], beside: Beside) -> tuple[ByteSource, tuple[str, ...]]:
+def _join(path: str, first: FileSource, beside: Beside) -> tuple[ByteSource, tuple[str, ...]]:
     """A first part (.001) with those that follow it; anything else as it is."""
     match = re.fullmatch(r"(.*\.)(0*1)", os.path.basename(path), re.DOTALL)
-    if match is None or recognise(files[0]) != "raw":
-        return files[0], ()
+    if match is None or recognise(first) != "raw":
+        return first, ()
     stem, digits = match.groups()
-    parts: list[ByteSource] = [files[0]]
+    parts: list[ByteSource] = [first]
     while beside.exists(name := f"{stem}{len(parts) + 1:0{len(digits)}d}"):
         parts.append(beside.open(name))
         if len(parts) > _MAX_PARTS:
             raise ImageError(f"{path}: more than {_MAX_PARTS} parts")
-    return (JoinedSource(parts), ("split",)) if len(parts) > 1 else (files[0], ())
+    return (JoinedSource(parts), ("split",)) if len(parts) > 1 else (first, ())
 
 
 def _unwrap(

@@ -43,6 +43,14 @@ def mode_with(value: bytes, mode: int) -> int:
     return mode
 
 
+def for_readers_to_enter(value: bytes) -> bytes:
+    """The access ACL of a directory that may be entered by who may read a file with this one."""
+    acl = _parsed(value)
+    if acl is None:
+        return value
+    return _packed([(tag, 5 if permissions & 4 else 0, who) for tag, permissions, who in acl])
+
+
 def is_minimal(value: bytes) -> bool:
     """Whether it says no more than a mode does, so that it need not be kept."""
     acl = _parsed(value)

@@ -27,11 +27,17 @@ class FileSource:
     """
 
     def __init__(self, path: str, *, directory_fd: int | None = None) -> None:
-        """Raises ImageError when there is no such file, or it is no file and no block device."""
+        """Raises ImageError when there is no such file, or it is no file and no block device.
+
+        A name in a directory is that of the file itself: no symbolic link is followed.
+        """
         self.path = path
+        # Not blocking: a FIFO of that name would hang the open, see open(2).
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            # Not blocking: a FIFO of that name would hang the open, see open(2).
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory_fd)
+            self._fd = os.open(
+                path, flags if directory_fd is None else flags | os.O_NOFOLLOW, dir_fd=directory_fd
+            )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ImageError(f"{path}: {reason}") from None

@@ -1,14 +1,31 @@
-"""Where a reader gets its image from: a file that it opens, or a connection that it is handed."""
+"""Where a reader gets its image from: a file that it opens, a connection or a directory that it is handed."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
+from twinfs.errors import ImageError
 from twinfs.images.sources.nbd import Export
 from twinfs.images.worker import process
+
+Started: TypeAlias = tuple[subprocess.Popen[bytes], socket.socket, tuple[object, ...]]
+"""The reader, our end of its socket, and what it is to be asked first."""
+
+
+class Source(Protocol):
+    """What an image's reader is started from, as often as one is needed."""
+
+    @property
+    def path(self) -> str:
+        """What messages call the image."""
+
+    def start_reader(self) -> Started:
+        """Raises ImageError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +36,39 @@ class Origin:
     """ddrescue's map of the disk."""
     export: Export | None = None
 
-    def start_reader(self) -> tuple[subprocess.Popen[bytes], socket.socket, tuple[object, ...]]:
-        """The reader, our end of its socket, and what it is to be asked first. Raises ImageError."""
+    def start_reader(self) -> Started:
+        """Raises ImageError."""
         if self.export is None:
             map_path = self.map_path and os.path.abspath(self.map_path)
             return (*process.start(), ("open", os.path.abspath(self.path), map_path))
         # Each reader has a connection of its own: one that was replaced may have left half an answer in it.
         with self.export.connect() as handed:
-            return (*process.start(handed), ("open_export", handed.fileno(), self.export.name))
+            return (*process.start(handed.fileno()), ("open_export", handed.fileno(), self.export.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Beneath:
+    """A file in a directory that the reader is handed, for whoever reads for others: none but the file with
+    this stamp."""
+
+    path: str
+    name: bytes
+    stamp: tuple[int, ...]
+    open_directory: Callable[[], int]
+    """A new descriptor of it. Raises OSError."""
+
+    def start_reader(self) -> Started:
+        """Raises ImageError."""
+        try:
+            directory = self.open_directory()
+        except OSError as error:
+            raise ImageError(f"{self.path}: {error.strerror}") from None
+        try:
+            return (*process.start(directory), ("open_beneath", directory, self.name, self.stamp))
+        finally:
+            os.close(directory)
+
+
+def stamp_of(status: os.stat_result) -> tuple[int, ...]:
+    """Tells a file from every other one, and from itself after a change."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -24,13 +24,14 @@ def start_ahead() -> None:
     _waiting.append(_started())
 
 
-def start(handed: socket.socket | None = None) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def start(handed: int | None = None) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """A fresh reader and our end of its socket. Whoever calls this ends it, with `stop`.
 
-    `handed` is a connection that the reader inherits under the same number: it may make none itself.
+    `handed` is a descriptor that the reader inherits under the same number, such as a connection: it may
+    make none itself.
     """
     if handed is not None:
-        return _started(handed.fileno())
+        return _started(handed)
     return _waiting.pop() if _waiting else _started()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import queue
 import socket
 import threading
@@ -21,11 +22,12 @@ from twinfs.images.fingerprint import fingerprint
 from twinfs.images.info import describe
 from twinfs.images.luks import Derivation
 from twinfs.images.protocol import DirectoryEntry, InodeStat
-from twinfs.images.sources import CachedSource
+from twinfs.images.sources import CachedSource, FileSource
 from twinfs.images.sources.nbd import NbdSource
 from twinfs.images.tree import ImageTree
 from twinfs.images.volumes import Image
 from twinfs.images.worker import wire
+from twinfs.images.worker.origin import stamp_of
 
 _THREADS: Final = 4
 _HEARTBEAT_SECONDS: Final = 2.0
@@ -96,6 +98,15 @@ class Server:
 
     def do_open(self, path: str, map_path: str | None = None) -> None:
         image = Image.open(path, map_path)
+        self._image, self._tree = image, ImageTree(image)
+
+    def do_open_beneath(self, number: int, name: bytes, expected: list[int]) -> None:
+        """In a directory that this process was started with: the very file that was seen there, unchanged."""
+        image = Image.open(os.fsdecode(name), directory_fd=number)
+        [file] = image.disk.files
+        assert isinstance(file, FileSource)
+        if stamp_of(os.fstat(file.descriptor)) != tuple(expected):
+            raise ChangedError("another file is there now, or it was changed")
         self._image, self._tree = image, ImageTree(image)
 
     def do_open_export(self, number: int, name: str) -> None:
