@@ -33,7 +33,7 @@ class Load(msgspec.Struct, frozen=True):
     large_bytes: int
 
 
-FULL = Load(20_000, 6, 256 * MIB)
+FULL = Load(20_000, 16, 256 * MIB)
 QUICK = Load(400, 2, 8 * MIB)
 
 
