@@ -185,7 +185,7 @@ def test_unmounting_ends_the_readers(new_volume: Any, disk: Path) -> None:
     os.listdir(top / "p1")
     [reader] = readers_of(volume.primary / "disk.img")
     volume.umount()
-    assert not Path(f"/proc/{reader}").exists()
+    wait_until(lambda: not Path(f"/proc/{reader}").exists(), 10, "a reader outlives the mount")
 
 
 def test_a_capture_into_a_volume_ends_where_it_can_be_looked_into(volume: Volume, disk: Path) -> None:

@@ -6,11 +6,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from typing import Final
 
 from twinfs.errors import ImageError
 
 _ARENAS: Final = "2"
+_DYING_SECONDS: Final = 0.3
 
 
 _waiting: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
@@ -57,9 +59,12 @@ def _started(*handed: int) -> tuple[subprocess.Popen[bytes], socket.socket]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """It has nothing to save."""
+    """It has nothing to save. One that waits for a disk which does not answer ends when the disk does."""
     process.kill()
-    process.wait()
+    try:
+        process.wait(_DYING_SECONDS)
+    except subprocess.TimeoutExpired:
+        threading.Thread(target=process.wait, daemon=True).start()
 
 
 def last_words(process: subprocess.Popen[bytes]) -> str:
