@@ -196,3 +196,20 @@ def test_a_capture_into_a_volume_ends_where_it_can_be_looked_into(volume: Volume
     top = Path(place[place.index(str(volume.mount)) :])
     assert top == volume.mount / ".twinfs/images/keys/usb key.img/p1"
     assert (top / "deep/er/letter.txt").read_text() == "dear"
+
+
+def test_a_disk_that_was_detached_can_be_taken_out_at_once(
+    new_disk: Any, new_volume: Any, disk: Path
+) -> None:
+    one, two = new_disk("one"), new_disk("two")
+    volume = new_volume("sync", legs=(one.path, two.path)).init().mount_it()
+    top = put(volume, disk)
+    held = os.open(top / "p1/large", os.O_RDONLY)
+    try:
+        assert os.pread(held, 100, 0) == _CONTENT[:100]
+        volume.twinfs("detach", volume.name, "primary")
+        run("umount", one.path)
+        run("mount", one.device, one.path)
+        assert (top / "p1/deep/er/letter.txt").read_text() == "dear"
+    finally:
+        os.close(held)

@@ -7,6 +7,7 @@ import logging
 import logging.handlers
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 from twinfs.daemon.syslog import JournalFormatter, SyslogHandler, is_journal
@@ -16,13 +17,22 @@ _KEPT_FILES = 2
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+class _PrivateFile(logging.handlers.RotatingFileHandler):
+    """For its owner alone: lines name files in directories that others may not look into."""
+
+    def _open(self) -> TextIOWrapper:
+        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)
+        return TextIOWrapper(open(fd, "ab"), encoding=self.encoding, errors=self.errors)
+
+
 def configure(path: Path, *, also_to_stderr: bool) -> None:
     """Send every logger's warnings and infos to the file, and to the terminal in the foreground.
 
     Where stderr is the journal, lines carry their priority. In the background, where nobody reads
     stderr, events and warnings go to the machine's log.
     """
-    file = logging.handlers.RotatingFileHandler(
+    file = _PrivateFile(
         path, maxBytes=_MAX_BYTES, backupCount=_KEPT_FILES, encoding="utf-8", errors="backslashreplace"
     )
     handlers: list[logging.Handler] = [file]

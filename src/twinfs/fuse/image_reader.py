@@ -22,6 +22,8 @@ from twinfs.images.worker.origin import Source
 
 _log: Final = logging.getLogger(__name__)
 _CHECK_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 1.0
+_MOST_PATIENCE_SECONDS: Final = 60.0
 _RECEIVE_BYTES: Final = 1 << 20
 
 
@@ -155,12 +157,26 @@ class ImageReader:
         started = trio.current_time()
         while not waiting.answered.is_set():
             left = max(started, self._deadline_moved) + PATIENCE_SECONDS - trio.current_time()
+            is_too_long = trio.current_time() - started > _MOST_PATIENCE_SECONDS
+            if left <= 0 and not is_too_long and await self._is_starved(waiting):
+                continue
             if left <= 0:
                 waiting.result = f"no progress for {PATIENCE_SECONDS:.0f} s; it is damaged, or made to harm"
                 self._lose(stream, waiting.result)
                 return
             with trio.move_on_after(left):
                 await waiting.answered.wait()
+
+    async def _is_starved(self, waiting: _Waiting) -> bool:
+        """Looks for a second, or until the answer comes. On a machine that is busy, nobody is to be told that
+        a good image is damaged."""
+        reader = self._process
+        if reader is None:
+            return False
+        before = process.work_seconds(reader)
+        with trio.move_on_after(_LOOK_SECONDS):
+            await waiting.answered.wait()
+        return process.is_starved(reader, before, _LOOK_SECONDS)
 
     def _lose(self, stream: trio.SocketStream, reason: str) -> None:
         if stream is self._stream:

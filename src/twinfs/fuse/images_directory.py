@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import trio
@@ -20,7 +19,7 @@ from twinfs.fuse import images_inside
 from twinfs.fuse.images_open import OpenImage, OpenImages, Place
 from twinfs.fuse.images_seen import Seen, listed, look
 from twinfs.fuse.virtual import Facts, VirtualDirectory, VirtualLink, VirtualObject
-from twinfs.images.overlay.acl import ACCESS, for_readers_to_enter
+from twinfs.images.overlay.acl import ACCESS, for_readers_to_enter, without_writing
 
 _READING: Final = 0o555
 
@@ -36,7 +35,8 @@ class Shown(VirtualObject):
     is_replaced = True
 
     def facts(self) -> Facts:
-        return Facts(self.mode, 0, self.seen.mtime_ns, self.seen.uid, self.seen.gid)
+        seen = self.seen
+        return Facts(self.mode, len(seen.target), seen.mtime_ns, seen.uid, seen.gid)
 
     @property
     def mode(self) -> int:
@@ -52,11 +52,12 @@ class Folder(Shown, VirtualDirectory):
         return stat.S_IFDIR | self.seen.mode & _READING
 
     async def xattrs(self) -> Mapping[bytes, bytes]:
-        return {ACCESS: self.seen.acl} if self.seen.acl else {}
+        return {ACCESS: without_writing(self.seen.acl)} if self.seen.acl else {}
 
     async def find(self, name: bytes) -> VirtualObject | None:
         path = self._path_of(name)
-        seen = await trio.to_thread.run_sync(look, self.images.root_fd, path)
+        # Not in a thread: as quick as any lookup in the volume.
+        seen = look(self.images.root_fd, path)
         return None if seen is None else _shown(self.images, path, seen)
 
     async def entries(self) -> Sequence[tuple[bytes, VirtualObject]]:
@@ -107,7 +108,7 @@ def _shown(images: OpenImages, path: bytes, seen: Seen) -> Shown:
 
 async def images_directory(images: OpenImages) -> VirtualObject:
     """The volume's root."""
-    seen = await trio.to_thread.run_sync(partial(look, images.root_fd, b""))
+    seen = look(images.root_fd, b"")
     if seen is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return Folder(images, b"", seen)

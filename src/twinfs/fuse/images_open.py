@@ -28,7 +28,8 @@ _log: Final = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 5.0
 _MOST_READERS: Final = 8
-"""Each may take 500 MB. More only while more are asked at the same moment."""
+"""Each may take 500 MB."""
+_WAITING_SECONDS: Final = 30.0
 _ATTEMPTS: Final = 3
 _SOON_SECONDS: Final = 3.0
 
@@ -78,6 +79,8 @@ class OpenImage:
         finally:
             self._asking -= 1
             self.used = trio.current_time()
+            if self.is_idle:
+                self._images.changed()
 
     async def _ask(self, place: Place, method: str, arguments: tuple[Any, ...]) -> tuple[Any, _Epoch]:
         started = trio.current_time()
@@ -126,7 +129,12 @@ class OpenImage:
     async def _ready(self) -> ImageReader:
         async with self._starting:
             if self._reader is None:
-                await self._start()
+                await self._images.admit(self)
+                try:
+                    await self._start()
+                except BaseException:
+                    self.close()
+                    raise
             assert self._reader is not None
             return self._reader
 
@@ -162,12 +170,11 @@ class OpenImage:
             raise ImageError(f"{shown}: closed")
         self._starts += 1
         self._reader = reader
-        self._images.running.add(self)
-        self._images.trim()
 
     def close(self) -> None:
         """The next question starts another reader."""
         self._images.running.discard(self)
+        self._images.changed()
         self._reader = None
         self._scope.cancel()
 
@@ -181,15 +188,13 @@ class OpenImages:
         self._known: weakref.WeakValueDictionary[tuple[bytes, tuple[int, ...]], OpenImage]
         self._known = weakref.WeakValueDictionary()
         self.running: set[OpenImage] = set()
-        """Those that have a reader."""
+        """Those that have a reader, or get one."""
+        self._has_changed = trio.Event()
+        volume.roles.on_another_primary = self.close
 
     @property
     def root_fd(self) -> int:
         return self._volume.pair.primary.fd
-
-    def _root(self) -> tuple[int, int]:
-        status = os.fstat(self.root_fd)
-        return status.st_dev, status.st_ino
 
     def get(self, path: bytes, stamp: tuple[int, ...]) -> OpenImage:
         image = self._known.get((path, stamp))
@@ -213,30 +218,50 @@ class OpenImages:
         """OSError ESTALE when the image was changed: no reader needs to be started for that."""
         parent, _, name = image.path.rpartition(b"/")
         directory = open_beneath(self.root_fd, parent, os.O_PATH | os.O_DIRECTORY)
-        if stamp_of(os.stat(name, dir_fd=directory, follow_symlinks=False)) != image.stamp:
+        try:
+            if stamp_of(os.stat(name, dir_fd=directory, follow_symlinks=False)) != image.stamp:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        except BaseException:
             os.close(directory)
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            raise
         return directory
 
     def start_soon(self, work: Callable[[], Any]) -> None:
         self._nursery.start_soon(work)
 
-    def trim(self) -> None:
-        """No more readers than there may be, as far as they are idle: the longest idle goes first."""
+    async def admit(self, image: OpenImage) -> None:
+        """Count one more among those with a reader, when there may be one: of the idle ones, who was not
+        asked for longest gives way. OSError EAGAIN where all go on being busy."""
+        with trio.move_on_after(_WAITING_SECONDS):
+            while len(self.running) >= _MOST_READERS and not self._close_an_idle_one():
+                await self._has_changed.wait()
+            self.running.add(image)
+            return
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def _close_an_idle_one(self) -> bool:
         idle = sorted((image for image in self.running if image.is_idle), key=lambda image: image.used)
-        for image in idle[: max(0, len(self.running) - _MOST_READERS)]:
+        for image in idle[:1]:
             image.close()
+        return bool(idle)
+
+    def changed(self) -> None:
+        """Some image is idle now, or has no reader any more."""
+        self._has_changed.set()
+        self._has_changed = trio.Event()
 
     async def run(self) -> None:
-        root = self._root()
         while True:
             await trio.sleep(_LOOK_SECONDS)
-            before, root = root, self._root()
             now = trio.current_time()
             for image in list(self.running):
-                # The disk that was the primary may be about to be taken out.
-                if root != before or (image.is_idle and now - image.used >= _IDLE_SECONDS):
+                if image.is_idle and now - image.used >= _IDLE_SECONDS:
                     image.close()
+
+    def close(self) -> None:
+        """The disk that was the primary may be about to be taken out."""
+        for image in list(self.running):
+            image.close()
 
 
 def _first(group: BaseExceptionGroup[ImageError]) -> ImageError:

@@ -41,6 +41,11 @@ def is_leg_failure(error: OSError) -> bool:
     return error.errno in LEG_FAILURES and not isinstance(error, LogError | SourceError)
 
 
+def is_shortage(error: OSError) -> bool:
+    """Of this process, or of the machine: it says nothing of any disk."""
+    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 def is_full(error: OSError) -> bool:
     """No room, for everybody or for one user: what is there stays, and can be deleted."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -41,7 +41,8 @@ Name = tuple[int, bytes]
 
 
 class Roles:
-    """`on_event` is told (kind, message); `on_moved` which nodes and names the kernel may know wrongly."""
+    """`on_event` is told (kind, message); `on_moved` which nodes and names the kernel may know wrongly;
+    `on_another_primary` is called when nothing more is to be read from the old one."""
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Roles:
         self.gate = Gate()
         self._on_event: Callable[[str, str], None] = lambda kind, message: None
         self.on_moved: Callable[[Sequence[int], Sequence[Name]], None] = lambda idents, names: None
+        self.on_another_primary: Callable[[], None] = lambda: None
 
     @property
     def era(self) -> int:
@@ -269,6 +271,7 @@ class Roles:
         pair.primary = Leg(leg.place, leg.path, root_fd, leg.label)
         pair.primary_problem = ""
         pair.secondary = Secondary(pair.config, old_place, None)
+        self.on_another_primary()
         # What is excluded is only on the old primary: never to be removed there.
         self._drainer.is_deleting_excluded = False
         core.keeps_excluded = True

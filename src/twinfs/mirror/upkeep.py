@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from twinfs.errors import TwinfsError
 from twinfs.mirror import recovery
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
-from twinfs.mirror.failures import PRIMARY_FAILURES
+from twinfs.mirror.failures import PRIMARY_FAILURES, is_shortage
 from twinfs.mirror.hang import HangWatch
 from twinfs.mirror.mend import Mender
 from twinfs.mirror.pair import Pair
@@ -23,6 +24,7 @@ from twinfs.mirror.versions.expiry import Expiry
 from twinfs.model import LegState, Mode
 from twinfs.words import count
 
+_log: Final = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 10.0
 _SETTLE_SECONDS: Final = 1.0
 _LOG_LOOK_SECONDS: Final = 2.0
@@ -96,7 +98,13 @@ class Upkeep:
                 await self.caught_up()
             await self._shorten_log()
         except OSError as error:
-            core.secondary_failed(error)
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        if is_shortage(error):
+            _log.warning("to be tried again: %s", error)
+        else:
+            self._core.secondary_failed(error)
 
     async def look_for_secondary(self) -> bool:
         """After a failure: whether the secondary can be used again."""
@@ -195,7 +203,7 @@ class Upkeep:
                 if self._core.is_secondary_up and not self._core.is_secondary_asleep:
                     await self._pair.secondary.check(self._core)
             except OSError as error:
-                self._core.secondary_failed(error)
+                self._failed(error)
 
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:

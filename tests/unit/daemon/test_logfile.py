@@ -54,6 +54,13 @@ def test_the_log_does_not_grow_without_bound(tmp_path):
     assert max(sizes) <= 1 << 20
 
 
+def test_nobody_else_may_read_it(tmp_path):
+    """Also when an older one was there."""
+    (tmp_path / "log").touch(0o644)
+    run(tmp_path / "log", "quiet", "5000")
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} <= {0o600}
+
+
 def test_in_the_background_events_and_warnings_are_in_the_machines_log(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(tmp_path / "socket"))

@@ -42,7 +42,9 @@ class Nodes:
 async def images_of(leg: Path) -> AsyncIterator[tuple[OpenImages, Nodes]]:
     root, nodes = os.open(leg, os.O_RDONLY), Nodes()
     primary = SimpleNamespace(fd=root)
-    volume: Any = SimpleNamespace(pair=SimpleNamespace(primary=primary), core=SimpleNamespace(nodes=nodes))
+    volume: Any = SimpleNamespace(
+        pair=SimpleNamespace(primary=primary), core=SimpleNamespace(nodes=nodes), roles=SimpleNamespace()
+    )
     try:
         async with trio.open_nursery() as nursery:
             images = OpenImages(volume, nursery)
@@ -89,10 +91,44 @@ async def test_there_are_no_more_readers_than_there_may_be(leg, monkeypatch):
         for each in opened:
             assert (await letter_in(each))[1] == b"dear"
         assert images.running == {opened[2], opened[3]}
+        most = 0
+
+        async def look(each: OpenImage) -> None:
+            nonlocal most
+            assert (await letter_in(each))[1] == b"dear"
+            most = max(most, len(images.running))
+
         async with trio.open_nursery() as nursery:
             for each in opened * 3:
-                nursery.start_soon(letter_in, each)
-        assert (await letter_in(opened[0]))[1] == b"dear"
+                nursery.start_soon(look, each)
+        assert most == 2
+
+
+async def test_where_all_readers_stay_busy_the_next_is_refused_in_time(leg, monkeypatch):
+    monkeypatch.setattr(images_open, "_MOST_READERS", 1)
+    monkeypatch.setattr(images_open, "_WAITING_SECONDS", 0.3)
+    async with images_of(leg) as (images, _):
+        busy = image(images, leg, "0.img")
+        await letter_in(busy)
+        busy._asking += 1
+        with pytest.raises(BlockingIOError):
+            await letter_in(image(images, leg, "1.img"))
+        busy._asking -= 1
+        assert (await letter_in(image(images, leg, "1.img")))[1] == b"dear"
+
+
+async def test_an_image_that_cannot_be_opened_any_more_costs_no_descriptor(leg):
+    async with images_of(leg) as (images, _):
+        opened = image(images, leg, "0.img")
+        place, _ = await letter_in(opened)
+        os.utime(leg / "0.img")
+        (leg / "0.img").unlink()
+        before = None
+        for _ in range(20):
+            with pytest.raises(OSError, match="Stale"):
+                await letter_in(opened, place)
+            before = before or len(os.listdir("/proc/self/fd"))
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 async def test_a_file_that_is_written_or_was_is_refused(leg):
@@ -119,15 +155,11 @@ async def test_the_same_file_is_the_same_image(leg):
         assert image(images, leg, "0.img") is opened
 
 
-async def test_the_readers_of_a_disk_that_was_the_primary_end(leg, tmp_path, monkeypatch):
-    monkeypatch.setattr(images_open, "_LOOK_SECONDS", 0.05)
-    (tmp_path / "other").mkdir()
+async def test_the_readers_of_a_disk_that_was_the_primary_end(leg):
     async with images_of(leg) as (images, _):
         await letter_in(image(images, leg, "0.img"))
-        other = os.open(tmp_path / "other", os.O_RDONLY)
-        os.dup2(other, images.root_fd, inheritable=False)
-        os.close(other)
-        await until_none_runs(images)
+        images._volume.roles.on_another_primary()
+        assert not images.running
 
 
 async def test_a_reader_that_is_killed_is_replaced(leg):

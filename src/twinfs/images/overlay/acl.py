@@ -43,6 +43,12 @@ def mode_with(value: bytes, mode: int) -> int:
     return mode
 
 
+def without_writing(value: bytes) -> bytes:
+    """The access ACL less all rights to write."""
+    acl = _parsed(value)
+    return value if acl is None else _packed([(tag, permissions & 5, who) for tag, permissions, who in acl])
+
+
 def for_readers_to_enter(value: bytes) -> bytes:
     """The access ACL of a directory that may be entered by who may read a file with this one."""
     acl = _parsed(value)

@@ -7,11 +7,13 @@ import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from twinfs.errors import ImageError
 from twinfs.images.sources.nbd import Export
 from twinfs.images.worker import process
+
+_NICE: Final = 10
 
 Started: TypeAlias = tuple[subprocess.Popen[bytes], socket.socket, tuple[object, ...]]
 """The reader, our end of its socket, and what it is to be asked first."""
@@ -64,9 +66,12 @@ class Beneath:
         except OSError as error:
             raise ImageError(f"{self.path}: {error.strerror}") from None
         try:
-            return (*process.start(directory), ("open_beneath", directory, self.name, self.stamp))
+            started, channel = process.start(directory)
         finally:
             os.close(directory)
+        # Others are served by the process that starts it.
+        os.setpriority(os.PRIO_PROCESS, started.pid, _NICE)
+        return started, channel, ("open_beneath", directory, self.name, self.stamp)
 
 
 def stamp_of(status: os.stat_result) -> tuple[int, ...]:

@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from twinfs.errors import ImageError
 
 _ARENAS: Final = "2"
 _DYING_SECONDS: Final = 0.3
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 _waiting: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
@@ -65,6 +68,29 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(_DYING_SECONDS)
     except subprocess.TimeoutExpired:
         threading.Thread(target=process.wait, daemon=True).start()
+
+
+def is_starved(process: subprocess.Popen[bytes], seconds_before: float, over_seconds: float) -> bool:
+    """Whether it waits for a processor or a disk that others use, and got little of it in the `over_seconds`
+    since `work_seconds` was `seconds_before`. One that is stopped, or waits for itself, is not starved."""
+    return work_seconds(process) - seconds_before < over_seconds / 2 and any(
+        state in b"RD" for state, _ in _threads(process)
+    )
+
+
+def work_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Of processors, by all its threads, in seconds."""
+    return sum(seconds for _, seconds in _threads(process))
+
+
+def _threads(process: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, float]]:
+    """(state, seconds of processors) of each; see proc(5), /proc/pid/stat."""
+    for stat in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+        try:
+            fields = stat.read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it ended
+        yield fields[0], (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def last_words(process: subprocess.Popen[bytes]) -> str:
