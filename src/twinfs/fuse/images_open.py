@@ -29,7 +29,7 @@ _IDLE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 5.0
 _MOST_READERS: Final = 8
 """Each may take 500 MB."""
-_WAITING_SECONDS: Final = 30.0
+_WAITING_SECONDS: Final = 60.0
 _ATTEMPTS: Final = 3
 _SOON_SECONDS: Final = 3.0
 
@@ -190,6 +190,8 @@ class OpenImages:
         self.running: set[OpenImage] = set()
         """Those that have a reader, or get one."""
         self._has_changed = trio.Event()
+        self._admission = trio.Lock()
+        """First come, first served."""
         volume.roles.on_another_primary = self.close
 
     @property
@@ -233,10 +235,11 @@ class OpenImages:
         """Count one more among those with a reader, when there may be one: of the idle ones, who was not
         asked for longest gives way. OSError EAGAIN where all go on being busy."""
         with trio.move_on_after(_WAITING_SECONDS):
-            while len(self.running) >= _MOST_READERS and not self._close_an_idle_one():
-                await self._has_changed.wait()
-            self.running.add(image)
-            return
+            async with self._admission:
+                while len(self.running) >= _MOST_READERS and not self._close_an_idle_one():
+                    await self._has_changed.wait()
+                self.running.add(image)
+                return
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     def _close_an_idle_one(self) -> bool:
