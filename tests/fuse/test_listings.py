@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from support.images import MIB, blank, tool
+from support.machine import needs_root
+from support.mounted_image import Mounted, readers_of
 from support.volume import Volume
 from twinfs.fuse.listing_cache import library
 
@@ -23,10 +26,21 @@ def reads_of(pid: int | None) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("syscr"))
 
 
-def requests_for(volume: Volume, call: Callable[[], object]) -> int:
-    before = reads_of(volume.pid)
+def requests_for(pid: int | None, call: Callable[[], object]) -> int:
+    before = reads_of(pid)
     call()
-    return reads_of(volume.pid) - before
+    return reads_of(pid) - before
+
+
+def assert_listed_once(pid: int | None, directory: Path) -> None:
+    first = requests_for(pid, lambda: os.listdir(directory))
+    assert first > 12
+    assert min(requests_for(pid, lambda: os.listdir(directory)) for _ in range(5)) < first / 2
+    # Nor does the kernel ask for what it was told with the names.
+    assert (
+        min(requests_for(pid, lambda: [os.stat(each) for each in os.scandir(directory)]) for _ in range(5))
+        < first / 2
+    )
 
 
 @pytest.fixture
@@ -48,15 +62,27 @@ def test_it_is_built_where_there_is_a_compiler():
 def test_a_directory_is_listed_once_as_long_as_nothing_changes(listed: Volume) -> None:
     if library() is None:
         pytest.skip("built without a compiler")
-    directory = listed.mount / "many"
-    first = requests_for(listed, lambda: os.listdir(directory))
-    assert first > 12
-    assert min(requests_for(listed, lambda: os.listdir(directory)) for _ in range(5)) < first / 2
-    # Nor does the kernel ask for what it was told with the names.
-    assert (
-        min(requests_for(listed, lambda: [os.stat(each) for each in os.scandir(directory)]) for _ in range(5))
-        < first / 2
-    )
+    assert_listed_once(listed.pid, listed.mount / "many")
+
+
+@needs_root
+@pytest.mark.parametrize("words", [(), ("--overlay", "changes")], ids=["read-only", "overlay"])
+def test_so_is_one_of_an_image(
+    mount: Callable[..., Mounted], workspace: Path, words: tuple[str, ...]
+) -> None:
+    if library() is None:
+        pytest.skip("built without a compiler")
+    (workspace / "tree" / "many").mkdir(parents=True)
+    for number in range(NAMES):
+        (workspace / "tree" / "many" / f"{number:05}{LONG}").touch()
+    image = blank(workspace / "image", 32 * MIB)
+    tool("mkfs.ext4", "-q", "-d", workspace / "tree", image)
+    top = mount(image, words=(*words[:1], *(workspace / word for word in words[1:]))).path
+    assert len(os.listdir(top / "p0")) == 2
+    [reader] = readers_of(image)
+    status = Path(f"/proc/{reader}/status").read_text()
+    [daemon] = [int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:")]
+    assert_listed_once(daemon, top / "p0" / "many")
 
 
 def test_a_listing_follows_every_change(listed: Volume) -> None:

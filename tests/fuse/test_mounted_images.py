@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import signal
 import stat
 import subprocess
 import threading
@@ -14,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from images.luks.making import Maker
 from support.compare import Keeps, assert_same
-from support.images import MIB, blank, sfdisk, tool, write_at
+from support.images import MIB, blank, copy_in, sfdisk, tool, write_at
 from support.machine import NOBODY_UID, is_mounted, needs_root, run
 from support.mounted_image import make_fat, readers_of
 from support.odd_tree import SECOND, Wants, build, manifest
@@ -47,18 +45,6 @@ def disk(module_workspace: Path, tree: Path) -> Path:
     copy_in(fat, path, 2048 * 512 + 128 * MIB)
     write_at(path, 2048 * 512 + 160 * MIB, os.urandom(MIB))
     return path
-
-
-def copy_in(source: Path, disk: Path, offset_bytes: int) -> None:
-    tool(
-        "dd",
-        f"if={source}",
-        f"of={disk}",
-        f"seek={offset_bytes}",
-        "oflag=seek_bytes",
-        "conv=notrunc,sparse",
-        "bs=1M",
-    )
 
 
 def test_a_mounted_image_shows_all_that_was_put_in(mount, disk, tree):
@@ -164,56 +150,6 @@ def test_an_ordinary_user_mounts_and_reads_all_of_it(mount, disk, workspace):
     run(*prefix, "fusermount3", "-u", mounted.path)
 
 
-def test_a_reader_that_dies_is_replaced_and_what_was_open_is_stale(mount, disk):
-    mnt = mount(disk).path
-    with open(mnt / "p2" / "file.txt", "rb") as before:
-        assert before.read(2) == b"fi"
-        [reader] = readers_of(disk)
-        os.kill(reader, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while readers_of(disk) in ([], [reader]):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(0.3)
-        os.posix_fadvise(before.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        with pytest.raises(OSError) as stale:
-            os.pread(before.fileno(), 4, 0)
-        assert stale.value.errno == errno.ESTALE
-    assert (mnt / "p2" / "file.txt").read_bytes() == b"first"
-
-
-def test_a_reader_that_hangs_is_replaced(mount, disk):
-    mnt = mount(disk).path
-    [reader] = readers_of(disk)
-    os.kill(reader, signal.SIGSTOP)
-    started = time.monotonic()
-    with pytest.raises(OSError) as failed:
-        os.stat(mnt / "p1" / "small")
-    assert failed.value.errno == errno.EIO
-    assert time.monotonic() - started < 12
-    assert (mnt / "p1" / "small").read_bytes() == b"small content\n"
-
-
-def test_an_image_that_is_rewritten_is_read_anew(mount, workspace):
-    image = make_fat(workspace / "changing", b"old")
-    mnt = mount(image).path
-    assert (mnt / "p0" / "file.txt").read_bytes() == b"old"
-    assert b"old" in (mnt / "disk.img").read_bytes()
-    other = make_fat(workspace / "other", b"newer")
-    with open(image, "r+b") as file:
-        file.write(other.read_bytes())
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            if (mnt / "p0" / "file.txt").read_bytes() == b"newer":
-                break
-        except OSError as error:
-            assert error.errno in (errno.ESTALE, errno.EIO)
-        assert time.monotonic() < deadline, "still the old content"
-        time.sleep(0.1)
-    assert b"newer" in (mnt / "disk.img").read_bytes()
-
-
 def test_several_images_at_once(mount, disk, workspace):
     fat = make_fat(workspace / "fat", b"second")
     first, second = mount(disk, "one").path, mount(fat, "two").path
@@ -248,28 +184,3 @@ def test_a_missing_image_or_mountpoint_is_said(workspace):
         )
         assert done.returncode == 1
         assert "absent" in done.stderr
-
-
-def found_behind(mountpoint: Path) -> bytes | None:
-    """None: what the kernel remembered was of the reader before, or that is not replaced yet."""
-    try:
-        return (mountpoint / "p0" / "file.txt").read_bytes()
-    except OSError:
-        return None
-
-
-def test_an_encrypted_image_stays_open_when_its_reader_is_replaced(mount, workspace):
-    secret = b"behind a passphrase" * 100_000
-    plain = make_fat(workspace / "plain", secret)
-    maker = Maker(workspace, plain)
-    image = maker.version_2("encrypted")
-    mounted = mount(image, words=("--passphrase-file", maker.passphrase_file))
-    maker.passphrase_file.unlink()
-    assert (mounted.path / "p0" / "file.txt").read_bytes() == secret
-    (reader,) = readers_of(image)
-    os.kill(reader, signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while readers_of(image) in ([], [reader]) or found_behind(mounted.path) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert found_behind(mounted.path) == secret

@@ -75,3 +75,16 @@ class OpenFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def copy_in(source: Path, disk: Path, offset_bytes: int) -> None:
+    """A file's bytes, to that place of a disk."""
+    tool(
+        "dd",
+        f"if={source}",
+        f"of={disk}",
+        f"seek={offset_bytes}",
+        "oflag=seek_bytes",
+        "conv=notrunc,sparse",
+        "bs=1M",
+    )

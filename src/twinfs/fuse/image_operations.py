@@ -9,40 +9,28 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pyfuse3
 import trio
 
 from twinfs.fuse.convert import absent
 from twinfs.fuse.image_answers import BLOCK_BYTES, answered, entry_of
+from twinfs.fuse.image_directories import LIST_COUNT, ImageDirectory
 from twinfs.fuse.image_extents import ExtentMap, reopened
-from twinfs.fuse.image_listings import MOST_LISTED, Listings
 from twinfs.fuse.image_reader import ImageReader, StaleError
+from twinfs.fuse.listing_cache import LISTING_MARK
 from twinfs.images.worker.origin import Origin
-from twinfs.images.worker.wire import PackedStat
+from twinfs.images.worker.wire import Batch, PackedStat
 
 _EPOCH_SHIFT: Final = 60
 _EPOCHS: Final = 8
 _NUMBER_BITS: Final = (1 << _EPOCH_SHIFT) - 1
-_OWN_BITS: Final = (1 << 48) - 1
-_LIST_COUNT: Final = 256
+_OWN_BITS: Final = (1 << 24) - 1
+"""Of the numbers that every reader gives out alike: those of what is in the image's top directory."""
 _MAPPED_BYTES: Final = 256 << 10
 """Smaller files are read before a map of them would be of use."""
-
-_Entries = list[tuple[bytes, PackedStat]]
-
-
-@dataclass(slots=True)
-class _Directory:
-    inode: int
-    start: int = 0
-    entries: _Entries = field(default_factory=list)
-    is_last: bool = False
-    """Whether nothing comes after `entries`."""
-    seen: _Entries | None = field(default_factory=list)
-    """What was listed from the beginning on; None once it is too much, or not in order."""
 
 
 @dataclass(slots=True)
@@ -64,13 +52,11 @@ class ImageOperations(pyfuse3.Operations):
         self.reader = ImageReader(origin, self._forget_everything, passphrase)
         self._image_fd = image_fd
         self._path = origin.path
-        self._handles: dict[int, _Directory | _File] = {}
-        self._listings = Listings()
+        self._handles: dict[int, ImageDirectory | _File] = {}
         self._last_handle = 0
 
     async def _forget_everything(self) -> None:
         """After a new reader took over: the kernel asks again for all but the root."""
-        self._listings.clear()
         if self._image_fd is not None:
             self._image_fd = await trio.to_thread.run_sync(reopened, self._path, self._image_fd)
         top, _ = await self.reader.call("list", pyfuse3.ROOT_INODE, 0, 10_000)
@@ -83,7 +69,7 @@ class ImageOperations(pyfuse3.Operations):
 
     def _shown(self, number: int) -> int:
         if number & ~_OWN_BITS == 0:
-            return number  # the tree's own files: the same for every reader
+            return number
         return number | (self.reader.epoch % _EPOCHS) << _EPOCH_SHIFT
 
     def _number(self, inode: int) -> int:
@@ -91,6 +77,16 @@ class ImageOperations(pyfuse3.Operations):
         if self._shown(number) != inode:
             raise StaleError("stale")
         return number
+
+    async def _ask(self, method: str, inode: int, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
+        """About an inode: the reader that gave its number out, and no other."""
+        await self.reader.ready()
+        # No await from here to the question: a new reader would be asked with a number of the one before.
+        epoch = self.reader.epoch
+        found = await self.reader.call(method, self._number(inode), *arguments)
+        if self.reader.epoch != epoch:
+            raise StaleError("stale")
+        return found
 
     def _entry(self, packed: PackedStat) -> pyfuse3.EntryAttributes:
         return entry_of(packed, self._shown(packed[0]))
@@ -101,27 +97,27 @@ class ImageOperations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        found = await self.reader.call("lookup", self._number(parent_inode), name)
+        found = await self._ask("lookup", parent_inode, name)
         return absent() if found is None else self._entry(found)
 
     @answered
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
-        return self._entry(await self.reader.call("stat", self._number(inode)))
+        return self._entry(await self._ask("stat", inode))
 
     @answered
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
-        return bytes(await self.reader.call("readlink", self._number(inode)))
+        return bytes(await self._ask("readlink", inode))
 
     @answered
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
-        found = (await self.reader.call("xattrs", self._number(inode))).get(name)
+        found = (await self._ask("xattrs", inode)).get(name)
         if found is None:
             raise pyfuse3.FUSEError(errno.ENODATA)
         return bytes(found)
 
     @answered
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
-        return list(await self.reader.call("xattrs", self._number(inode)))
+        return list(await self._ask("xattrs", inode))
 
     @answered
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
@@ -138,45 +134,34 @@ class ImageOperations(pyfuse3.Operations):
 
     # Directories
 
-    def _opened(self, handle: _Directory | _File) -> int:
+    def _opened(self, opened: ImageDirectory | _File, mark: int = 0) -> int:
         self._last_handle += 1
-        self._handles[self._last_handle] = handle
-        return self._last_handle
+        handle = self._last_handle | mark
+        self._handles[handle] = opened
+        return handle
 
     @answered
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
-        number = self._number(inode)
-        known = self._listings.get(number)
-        if known is not None:
-            return self._opened(_Directory(number, 0, known, is_last=True))
-        return self._opened(_Directory(number))
+        self._number(inode)
+        epoch = self.reader.epoch
+
+        def entry(packed: PackedStat) -> pyfuse3.EntryAttributes:
+            if self.reader.epoch != epoch:
+                raise StaleError("stale")
+            return self._entry(packed)
+
+        async def fetch(position: int) -> Batch:
+            found: Batch = await self._ask("list", inode, position, LIST_COUNT)
+            return found
+
+        # The kernel keeps the listing: nothing changes here.
+        return self._opened(ImageDirectory(fetch, entry, self.reader.begin), LISTING_MARK)
 
     @answered
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         directory = self._handles[fh]
-        assert isinstance(directory, _Directory)
-        position = start_id
-        while True:
-            is_at_hand = directory.start <= position < directory.start + len(directory.entries)
-            if not is_at_hand and not (directory.is_last and position >= directory.start):
-                await self._fetch(directory, position)
-            following = directory.entries[position - directory.start :]
-            for name, packed in following:
-                if not pyfuse3.readdir_reply(token, name, self._entry(packed), position + 1):
-                    return
-                position += 1
-            if directory.is_last:
-                return
-
-    async def _fetch(self, directory: _Directory, position: int) -> None:
-        found, directory.is_last = await self.reader.call("list", directory.inode, position, _LIST_COUNT)
-        directory.entries, directory.start = found, position
-        if directory.seen is None or len(directory.seen) != position or position > MOST_LISTED:
-            directory.seen = None
-            return
-        directory.seen += found
-        if directory.is_last:
-            self._listings.put(directory.inode, directory.seen)
+        assert isinstance(directory, ImageDirectory)
+        await directory.fill(start_id, token)
 
     @answered
     async def releasedir(self, fh: int) -> None:
@@ -188,11 +173,10 @@ class ImageOperations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise pyfuse3.FUSEError(errno.EROFS)
-        number = self._number(inode)
         extents = None
-        found = await self.reader.call("stat", number)
+        found = await self._ask("stat", inode)
         if self._image_fd is not None and stat.S_ISREG(found[1]) and found[6] >= _MAPPED_BYTES:
-            listed = await self.reader.call("extents", number)
+            listed = await self._ask("extents", inode)
             if listed is not None:
                 extents = ExtentMap(self._image_fd, found[6], listed)
         handle = self._opened(_File(inode, extents))
@@ -202,10 +186,10 @@ class ImageOperations(pyfuse3.Operations):
     async def read(self, fh: int, off: int, size: int) -> bytes:
         file = self._handles[fh]
         assert isinstance(file, _File)
-        number = self._number(file.inode)
         if file.extents is not None:
+            self._number(file.inode)
             return await file.extents.read(off, size)
-        return bytes(await self.reader.call("read", number, off, size))
+        return bytes(await self._ask("read", file.inode, off, size))
 
     @answered
     async def release(self, fh: int) -> None:

@@ -76,6 +76,7 @@ class ImageReader:
                 nursery.start_soon(self._watch)
                 task_status.started()
         finally:
+            self._nursery = None
             self._stop("the image is being unmounted")
 
     async def _start(self) -> None:
@@ -116,12 +117,22 @@ class ImageReader:
         """Whether there is a reader with the image open. The next `call` makes one if not."""
         return self._is_ready
 
-    async def call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
-        """Raises ImageError."""
+    async def ready(self) -> None:
+        """Until a reader has the image open, if need be a new one in a new epoch. Raises ImageError."""
         if not self._is_ready:
             async with self._starting:
                 if not self._is_ready:
                     await self._restart()
+
+    def begin(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Runs beside all else, and ends with the reader's `run`. Raises ImageError where that has ended."""
+        if self._nursery is None:
+            raise ImageError(f"{self._path}: its reader is gone")
+        self._nursery.start_soon(task)
+
+    async def call(self, method: str, *arguments: Any) -> Any:  # noqa: ANN401  what the method returns
+        """Raises ImageError."""
+        await self.ready()
         return await self._ask(method, *arguments)
 
     async def _restart(self) -> None:

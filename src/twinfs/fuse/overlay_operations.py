@@ -17,6 +17,7 @@ from twinfs.fuse.convert import NODE_BITS, PRIVILEGED_BIT, absent, groups_of, sp
 from twinfs.fuse.image_answers import answered, entry_of
 from twinfs.fuse.image_extents import reopened
 from twinfs.fuse.image_reader import ImageReader
+from twinfs.fuse.listing_cache import LISTING_MARK
 from twinfs.fuse.overlay_base import Base
 from twinfs.fuse.overlay_contents import OverlayContents
 from twinfs.fuse.overlay_names import MAX_NAME_BYTES, OverlayNames, failed
@@ -209,8 +210,9 @@ class OverlayOperations(pyfuse3.Operations):
         node = self._node(inode)
         node.opens += 1
         self._last_directory += 1
-        self._directories[self._last_directory] = _Directory(node)
-        return self._last_directory
+        handle = self._last_directory | LISTING_MARK
+        self._directories[handle] = _Directory(node)
+        return handle
 
     @answered
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:

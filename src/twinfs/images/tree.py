@@ -11,8 +11,9 @@ from __future__ import annotations
 import stat
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from twinfs.errors import ImageError
 from twinfs.images.containers.open import open_nested
@@ -166,7 +167,7 @@ class ImageTree:
             return
         system, own, place = self._split(inode)
         for entry in system.list(own):
-            yield replace(entry, inode=self._joined(place, entry.inode, system))
+            yield DirectoryEntry(entry.name, self._joined(place, entry.inode, system), entry.file_type)
 
     def list_with_stat(self, inode: int) -> Iterator[tuple[DirectoryEntry, InodeStat]]:
         if self._image_at(inode) is not None:

@@ -43,6 +43,7 @@ _TYPE_BITS: Final = {
     EntryType.SOCKET: stat.S_IFSOCK,
     EntryType.OTHER: stat.S_IFREG,
 }
+_NODES: Final = (EntryType.CHAR_DEVICE, EntryType.BLOCK_DEVICE)
 
 
 def open_file_system(source: ByteSource, found: Found) -> ExplorerFileSystem | None:
@@ -131,7 +132,7 @@ class ExplorerFileSystem:
             link_count=node.nlink or (2 if node.type is EntryType.DIR else 1),
             uid=node.uid or 0,
             gid=node.gid or 0,
-            device=_device(node, self._kind),
+            device=_device(node, self._kind) if node.type in _NODES else 0,
             size_bytes=size,
             blocks=-(-max(0, stored) // 512),
             atime_ns=mtime if node.atime_ns is None else node.atime_ns,

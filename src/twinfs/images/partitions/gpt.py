@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
+from twinfs import words
 from twinfs.images.partitions import mbr
 from twinfs.images.partitions.checks import checked
 from twinfs.images.partitions.table import Partition, PartitionTable, Scheme
@@ -44,7 +45,8 @@ def _read_header(disk: ByteSource, sector_size: int, sector: int) -> _Header | s
     if own != sector:
         return f"its header claims to be at sector {own}"
     if entry_size < 128 or entry_size % 8 or count > _MAX_ENTRIES or count * entry_size > 4 << 20:
-        return f"its header claims {count} entries of {entry_size} bytes"
+        claimed = words.count(count, "entry", "entries")
+        return f"its header claims {claimed} of {words.count(entry_size, 'byte')}"
     entries = disk.read_at(entries_at * sector_size, count * entry_size)
     if len(entries) < count * entry_size or zlib.crc32(entries) != entries_crc:
         return "the checksum of its entries is wrong"
