@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from twinfs.daemon import logfile, mounts, start
 from twinfs.daemon.find import canonical
@@ -16,7 +17,11 @@ from twinfs.errors import ImageError, MountError, TwinfsError, UsageError
 from twinfs.images.running.address import PREFIX
 from twinfs.images.running.using import opened, refuse_overlay
 from twinfs.images.sources.nbd import Export
+from twinfs.images.worker import process
 from twinfs.images.worker.origin import Origin
+
+if TYPE_CHECKING:
+    from twinfs.images.overlay import Store
 
 _log = logging.getLogger(__name__)
 
@@ -82,10 +87,11 @@ def _serve(
     is_foreground: bool,
     on_ready: Callable[[], None],
 ) -> None:
+    if not origin.path.startswith(PREFIX):
+        process.start_ahead()
     import trio
 
     from twinfs.fuse.image_session import serve_image
-    from twinfs.images.overlay import Store
 
     paths.state_dir.mkdir(parents=True, exist_ok=True)
     logfile.configure(paths.state_dir / "images.log", also_to_stderr=is_foreground)
@@ -103,7 +109,7 @@ def _serve(
     try:
         # In the process that serves it: a snapshot is held by who lives as long as the mount.
         with opened(origin.path, paths.run_dir) as export:
-            store = None if overlay is None else Store(overlay, may_create=True)
+            store = None if overlay is None else _store(overlay)
             try:
                 trio.run(serve, export, store)
             finally:
@@ -111,6 +117,12 @@ def _serve(
                     store.close()
     except ExceptionGroup as group:
         raise first_cause(group) from None
+
+
+def _store(overlay: str) -> Store:
+    from twinfs.images.overlay import Store
+
+    return Store(overlay, may_create=True)
 
 
 def _take_down(place: str) -> None:

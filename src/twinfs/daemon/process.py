@@ -29,7 +29,7 @@ def serve(paths: Paths, request: MountRequest, on_ready: OnReady, *, is_foregrou
 
     from twinfs.daemon import scrubbing
     from twinfs.daemon.supervisor import Supervisor
-    from twinfs.fuse import session
+    from twinfs.fuse.volume_session import serve as serve_volume
 
     name = request.config.name
     with VolumeLock(paths, name):
@@ -41,7 +41,7 @@ def serve(paths: Paths, request: MountRequest, on_ready: OnReady, *, is_foregrou
         except TwinfsError as error:
             _tell_of_refusal(paths, request.config, str(error))
             raise
-        supervisor = Supervisor(paths, request, volume, session.serve, scrubs)
+        supervisor = Supervisor(paths, request, volume, serve_volume, scrubs)
         trio.run(supervisor.run, partial(on_ready, *volume.notes))
 
 

@@ -100,7 +100,7 @@ _V_contra = TypeVar("_V_contra", bound=Volume, contravariant=True)
 
 
 class Serve(Protocol[_V_contra]):
-    """fuse.session.serve: mounts, answers the kernel, returns at the unmount."""
+    """fuse.volume_session.serve: mounts, answers the kernel, returns at the unmount."""
 
     async def __call__(
         self,

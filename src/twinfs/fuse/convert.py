@@ -8,13 +8,10 @@ from typing import Final
 
 import pyfuse3
 
+from twinfs.fuse.forever import FOREVER_SECONDS
 from twinfs.mirror.attributes import Wanted
 from twinfs.mirror.names import Caller
 from twinfs.mirror.nodes import Node
-
-FOREVER_SECONDS: Final = 365 * 86400.0
-"""We own the tree: what the kernel knows stays true until it, or we, change it."""
-
 
 PRIVILEGED_BIT: Final = 1 << 63
 """In a file handle: who opened it may write without taking set-id bits away."""
@@ -55,14 +52,6 @@ def entry_of(node: Node, status: os.stat_result) -> pyfuse3.EntryAttributes:
     entry.st_atime_ns = status.st_atime_ns
     entry.st_mtime_ns = status.st_mtime_ns
     entry.st_ctime_ns = status.st_ctime_ns
-    return entry
-
-
-def absent() -> pyfuse3.EntryAttributes:
-    """A lookup that found nothing, which the kernel may remember; see fuse_reply_entry in libfuse."""
-    entry = pyfuse3.EntryAttributes()
-    entry.st_ino = 0
-    entry.entry_timeout = FOREVER_SECONDS
     return entry
 
 

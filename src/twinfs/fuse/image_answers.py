@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import pyfuse3
 
 from twinfs.errors import ImageError
-from twinfs.fuse.convert import FOREVER_SECONDS
+from twinfs.fuse.forever import FOREVER_SECONDS
 from twinfs.fuse.image_reader import StaleError
 from twinfs.images.worker.wire import PackedStat
 

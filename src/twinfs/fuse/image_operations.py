@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyfuse3
 import trio
 
-from twinfs.fuse.convert import absent
+from twinfs.fuse.forever import absent
 from twinfs.fuse.image_answers import BLOCK_BYTES, answered, entry_of
 from twinfs.fuse.image_directories import LIST_COUNT, ImageDirectory
 from twinfs.fuse.image_extents import ExtentMap, reopened

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from twinfs.errors import ImageError
 from twinfs.fuse.image_operations import ImageOperations
-from twinfs.fuse.overlay_operations import OverlayOperations
+from twinfs.fuse.image_reader import ImageReader
 from twinfs.fuse.session import escape, serve_operations
-from twinfs.images.overlay import Store
 from twinfs.images.worker.origin import Origin
+
+if TYPE_CHECKING:
+    from twinfs.fuse.overlay_operations import OverlayOperations
+    from twinfs.images.overlay import Store
 
 _log: Final = logging.getLogger(__name__)
 _READ_AHEAD_KIB: Final = 1024
@@ -48,16 +51,22 @@ async def serve_image(
         options += ["allow_other", "default_permissions"]
     image_fd = _opened(origin)
     operations: ImageOperations | OverlayOperations
+    begin: Callable[[], Awaitable[None]] | None = None
     if overlay is None:
         operations = ImageOperations(origin, image_fd=image_fd, passphrase=passphrase)
     else:
+        # Not above: without an overlay nothing of it is loaded, and a mount is there the sooner.
+        from twinfs.fuse.overlay_operations import OverlayOperations
+
         assert image_fd is not None, "no snapshot has an overlay"
         operations = OverlayOperations(origin, overlay, image_fd=image_fd, passphrase=passphrase)
+        begin = operations.begin
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(operations.reader.run)
-            if isinstance(operations, OverlayOperations):
-                await operations.begin()
+            nursery.start_soon(_prepare, operations.reader)
+            if begin is not None:
+                await begin()
             nursery.start_soon(_obey_signals, on_signal)
 
             async def serve(task_status: trio.TaskStatus[None]) -> None:
@@ -72,6 +81,14 @@ async def serve_image(
     finally:
         if image_fd is not None:
             os.close(image_fd)
+
+
+async def _prepare(reader: ImageReader) -> None:
+    """While it is being mounted: what the first look at a file system would wait for."""
+    try:
+        await reader.call("prepare")
+    except ImageError as error:
+        _log.info("%s", error)
 
 
 def _opened(origin: Origin) -> int | None:

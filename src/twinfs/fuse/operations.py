@@ -22,7 +22,6 @@ import trio
 from twinfs.fuse.convert import (
     NODE_BITS,
     PRIVILEGED_BIT,
-    absent,
     caller_of,
     entry_of,
     groups_of,
@@ -31,6 +30,7 @@ from twinfs.fuse.convert import (
     wanted_of,
 )
 from twinfs.fuse.directories import Directory
+from twinfs.fuse.forever import absent
 from twinfs.fuse.listing_cache import LISTING_MARK
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.state import Mended

@@ -13,7 +13,8 @@ from typing import Final
 import pyfuse3
 import trio
 
-from twinfs.fuse.convert import NODE_BITS, PRIVILEGED_BIT, absent, groups_of, space_of, wanted_of
+from twinfs.fuse.convert import NODE_BITS, PRIVILEGED_BIT, groups_of, space_of, wanted_of
+from twinfs.fuse.forever import absent
 from twinfs.fuse.image_answers import answered, entry_of
 from twinfs.fuse.image_extents import reopened
 from twinfs.fuse.image_reader import ImageReader

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Final
 
 import pyfuse3
@@ -13,43 +12,9 @@ import trio
 
 from twinfs.errors import MountError
 from twinfs.fuse import handshake, waiting
-from twinfs.fuse.images_directory import images_directory
-from twinfs.fuse.images_open import OpenImages
-from twinfs.fuse.operations import Operations
-from twinfs.fuse.routing import Routing
-from twinfs.fuse.versions_directory import Versions
-from twinfs.fuse.virtual import NamedDirectory, Snapshots, VirtualObject
-from twinfs.fuse.virtual_operations import VirtualOperations
-from twinfs.mirror.volume import Volume
-from twinfs.report import json_lines
 
 _MAX_TASKS: Final = 1024
 """Requests at a time. Those that wait for a leg that hangs must not keep the others out."""
-
-
-async def serve(
-    volume: Volume,
-    mountpoint: str,
-    *,
-    fsname: str,
-    allow_other: bool,
-    options: Sequence[str] = (),
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Mount and serve until the kernel lets go. MountError when it cannot be mounted.
-
-    `task_status` is told when the kernel has been answered: from then on the tree is usable.
-    """
-    mount_options = [f"fsname={escape(fsname)}", "subtype=twinfs", "default_permissions", *options]
-    if allow_other:
-        mount_options.append("allow_other")
-    async with trio.open_nursery() as nursery:
-        images = OpenImages(volume, nursery)
-        nursery.start_soon(images.run)
-        virtual = VirtualOperations(_own_directory(volume, images, mountpoint))
-        operations = Routing(Operations(volume), virtual)
-        await serve_operations(operations, mountpoint, mount_options, task_status=task_status)
-        nursery.cancel_scope.cancel()
 
 
 async def serve_operations(
@@ -59,7 +24,11 @@ async def serve_operations(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """As `serve`, for whatever answers the kernel; `mount_options` are fusermount3's."""
+    """Mount and serve until the kernel lets go. MountError when it cannot be mounted.
+
+    `mount_options` are fusermount3's. `task_status` is told when the kernel has been answered: from then on
+    the tree is usable.
+    """
     device = await trio.to_thread.run_sync(handshake.mount, mountpoint, mount_options)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     session_fd = theirs.detach()
@@ -78,23 +47,6 @@ async def serve_operations(
         ours.close()
         pyfuse3.close(unmount=False)
         os.close(device)
-
-
-def _own_directory(volume: Volume, images: OpenImages, mountpoint: str) -> NamedDirectory:
-    """The volume's `.twinfs/`, which has what each subtree's provider gives."""
-
-    async def status() -> bytes:
-        await volume.refresh()
-        now = volume.status(pid=os.getpid(), mountpoint=mountpoint)
-        return json_lines.line(json_lines.status_dict(now)).encode() + b"\n"
-
-    children: dict[bytes, Callable[[], Awaitable[VirtualObject]]] = {
-        b"images": partial(images_directory, images),
-        b"status": Snapshots(status),
-    }
-    if volume.core.window is not None:
-        children[b"versions"] = Versions(volume)
-    return NamedDirectory(children)
 
 
 async def _run(nursery: trio.Nursery) -> None:

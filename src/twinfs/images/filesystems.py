@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twinfs.images.probes import Found
 from twinfs.images.protocol import ByteSource, FileSystem
 
@@ -20,3 +22,12 @@ def open_file_system(source: ByteSource, found: Found) -> FileSystem | None:
     from twinfs.images import explorer
 
     return explorer.open_file_system(source, found)
+
+
+def prepare(kinds: Iterable[str]) -> None:
+    """Import what reads them."""
+    others = set(kinds) - {"xfs", "erofs"}
+    if others:
+        from twinfs.images import explorer
+
+        explorer.prepare(others)

@@ -2,5 +2,6 @@
 
 from twinfs.images.explorer.containers import COMPRESSED_KINDS, DISK_KINDS, open_container
 from twinfs.images.explorer.filesystem import open_file_system
+from twinfs.images.explorer.kinds import prepare
 
-__all__ = ["COMPRESSED_KINDS", "DISK_KINDS", "open_container", "open_file_system"]
+__all__ = ["COMPRESSED_KINDS", "DISK_KINDS", "open_container", "open_file_system", "prepare"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -122,3 +122,10 @@ _KINDS: Final = {
 
 def kind_of(name: str) -> Kind | None:
     return _KINDS.get(name)
+
+
+def prepare(names: Iterable[str]) -> None:
+    """Load their drivers."""
+    for name in names:
+        if (kind := kind_of(name)) is not None:
+            kind.load()

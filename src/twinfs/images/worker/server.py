@@ -18,6 +18,7 @@ from twinfs.errors import ImageError
 from twinfs.images import progress
 from twinfs.images.affected import unread_of
 from twinfs.images.containers import Disk
+from twinfs.images.filesystems import prepare
 from twinfs.images.fingerprint import fingerprint
 from twinfs.images.info import describe
 from twinfs.images.luks import Derivation
@@ -114,6 +115,12 @@ class Server:
         source = NbdSource(socket.socket(fileno=number), name)
         image = Image(Disk(("qmp",), CachedSource(source), (source,), None))
         self._image, self._tree = image, ImageTree(image)
+
+    def do_prepare(self) -> None:
+        """Load what will read its file systems, before anybody looks at them."""
+        self._opened()
+        assert self._image is not None
+        prepare(volume.found.kind for volume in self._image.volumes if volume.found and volume.is_readable)
 
     def do_wanted_key(self) -> Derivation | None:
         """What to derive of the passphrase next; None: no more is needed."""
