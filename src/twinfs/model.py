@@ -349,7 +349,10 @@ class ImagePartition:
 
 @dataclass(frozen=True, slots=True)
 class ImageLogicalVolume:
-    """A logical volume of LVM2 in an image. `name` is device-mapper's: `group-volume`."""
+    """A logical volume of LVM2 in an image: `name` is device-mapper's, `group-volume`.
+
+    Or one of the further volumes of an APFS container: `pN-NAME`.
+    """
 
     name: str
     size_bytes: int

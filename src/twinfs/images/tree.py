@@ -122,7 +122,7 @@ class ImageTree:
                 continue
             if volume.is_readable:
                 yield volume.name, place << _SHIFT, stat.S_IFDIR
-            if volume.index:
+            if volume.has_own_bytes:
                 yield volume.name + b".img", base | _RAW_BASE + volume.index, stat.S_IFREG
         for place, snapshot in enumerate(image.disk.snapshots):
             yield b"@" + escaped(snapshot.name), base | _SNAPSHOT_BASE + place, stat.S_IFDIR

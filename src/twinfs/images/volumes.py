@@ -10,6 +10,7 @@ from typing import Final
 from twinfs.errors import ImageError
 from twinfs.images.containers import Disk, open_disk
 from twinfs.images.damaged import Damaged
+from twinfs.images.escapes import escaped
 from twinfs.images.filesystems import open_file_system
 from twinfs.images.luks import Derivation, Keyring
 from twinfs.images.partitions import PartitionTable, Scheme, read_table
@@ -19,6 +20,7 @@ from twinfs.images.sources import Window
 
 LOGICAL_BASE: Final = 100_000
 _MAX_LOGICAL: Final = 1000
+CONTAINED_BASE: Final = 200_000
 
 
 @dataclass(slots=True)
@@ -26,15 +28,17 @@ class Volume:
     """A window of the disk that may hold a file system; partition 0 is the whole disk."""
 
     index: int
-    """The partition's number; logical volumes are numbered on from LOGICAL_BASE."""
+    """The partition's number; logical volumes count from LOGICAL_BASE on, APFS's from CONTAINED_BASE."""
     name: bytes
-    """Of its directory: `p1`, or `group-volume` as device-mapper calls logical volumes."""
+    """Of its directory: `p1`, `p1-NAME`, or `group-volume` as device-mapper calls logical volumes."""
     source: ByteSource
     found: Found | None
     error: str = ""
-    """Why its first blocks could not be read."""
+    """Why its first blocks, or with `place` anything of it, could not be read."""
     inside: ByteSource | None = None
     """What was decrypted, where `source` is encrypted; `found` then tells of this."""
+    place: int = 0
+    """Which of those that share the blocks of a container; 0: the one that stands for it, or there is one."""
 
     @property
     def content(self) -> ByteSource:
@@ -48,7 +52,12 @@ class Volume:
 
     @property
     def is_readable(self) -> bool:
-        return self.found is not None and self.found.is_file_system
+        return self.found is not None and self.found.is_file_system and not (self.place and self.error)
+
+    @property
+    def has_own_bytes(self) -> bool:
+        """Apart from the disk's, and from those of a container."""
+        return self.index > 0 and not self.place
 
 
 class Image:
@@ -117,7 +126,8 @@ class Image:
     def _find_volumes(self) -> Sequence[Volume]:
         if self.table.scheme is Scheme.NONE:
             whole = self._volume(0, b"p0", self.disk.source)
-            return [whole, *self._logical([whole])]
+            found = [whole, *self._logical([whole])]
+            return found + _contained(found)
         size = self.table.sector_size
         found = [
             self._volume(
@@ -133,7 +143,7 @@ class Image:
         if whole.found is not None and whole.found.kind in ("iso9660", "udf"):
             # An installation disc that is also a bootable stick: the table points into the disc.
             found.insert(0, whole)
-        return found
+        return found + _contained(found)
 
     def _logical(self, partitions: Sequence[Volume]) -> list[Volume]:
         """The logical volumes of all groups whose physical volumes are among the partitions."""
@@ -175,12 +185,37 @@ class Image:
         self.disk.close()
 
 
+def _contained(containers: Sequence[Volume]) -> list[Volume]:
+    """The volumes of APFS containers but for each one's first, which is the container's own directory."""
+    names, made = {each.name for each in containers}, list[Volume]()
+    for holder in containers:
+        if holder.found is None or holder.found.volumes < 2:
+            continue
+        # Not above: `image info` has nothing else to ask the library.
+        from twinfs.images import explorer
+
+        try:
+            listed = explorer.contained(holder.content, holder.found)
+        except ImageError as error:
+            holder.error = str(error)
+            continue
+        for each in listed:
+            name = holder.name + b"-" + escaped(each.name.encode("utf-8", "replace"))
+            if not each.name or name in names:
+                name = b"%s-v%d" % (holder.name, each.place)
+            names.add(name)
+            found = Found(holder.found.kind, each.name, each.uuid, holder.found.total_bytes)
+            number = CONTAINED_BASE + len(made)
+            made.append(Volume(number, name, holder.content, found, each.problem, place=each.place))
+    return made
+
+
 def _opened(volume: Volume) -> FileSystem | ImageError:
     where = volume.name.decode() if volume.index else "the disk"
     if volume.found is None:
         return ImageError(f"{where}: no file system is known there{volume.error and ': '}{volume.error}")
     try:
-        opened = open_file_system(volume.content, volume.found)
+        opened = open_file_system(volume.content, volume.found, volume.place)
     except ImageError as error:
         return ImageError(f"{where}: {error}")
     if opened is None:

@@ -60,7 +60,7 @@ def info_text(info: ImageInfo) -> str:
 
 def _logical_row(each: ImageLogicalVolume) -> tuple[str, ...]:
     free = "" if each.free_bytes is None or not each.total_bytes else size(each.free_bytes)
-    return each.name, size(each.size_bytes), each.filesystem or "-", printable(each.label), free
+    return printable(each.name), size(each.size_bytes), each.filesystem or "-", printable(each.label), free
 
 
 def _snapshot_row(each: ImageSnapshot) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Final
 from twinfs.errors import ImageError
 from twinfs.images.escapes import escaped
 from twinfs.images.explorer import acl
+from twinfs.images.explorer.contained import chosen
 from twinfs.images.explorer.kinds import Kind, kind_of
 from twinfs.images.explorer.library import (
     EntryType,
@@ -19,6 +20,7 @@ from twinfs.images.explorer.library import (
     RandomAccess,
     StreamFactory,
     Tree,
+    VolumeSet,
     guarded,
     make_context,
     open_with,
@@ -46,14 +48,15 @@ _TYPE_BITS: Final = {
 _NODES: Final = (EntryType.CHAR_DEVICE, EntryType.BLOCK_DEVICE)
 
 
-def open_file_system(source: ByteSource, found: Found) -> ExplorerFileSystem | None:
+def open_file_system(source: ByteSource, found: Found, place: int = 0) -> ExplorerFileSystem | None:
     """None: no driver for that kind is here. Raises ImageError where it is damaged."""
     kind = kind_of(found.kind)
     if kind is None:
         return None
     with guarded(found.kind):
         tree = open_with(kind.load(), source, make_context())
-        tree = kind.choose(tree)
+        if isinstance(tree, VolumeSet):
+            tree = chosen(tree, place)
         if not isinstance(tree, Tree):
             raise ImageError(f"{found.kind}: no file tree in it")
         return ExplorerFileSystem(tree, kind, found)

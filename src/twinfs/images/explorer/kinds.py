@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from twinfs.errors import ImageError
-from twinfs.images.explorer.library import Driver, Tree, VolumeSet, driver
+from twinfs.images.explorer.library import Driver, Tree, driver
 from twinfs.images.explorer.numbers import ListedNumbers, Numbers, OwnNumbers
 
 _SUBVOLUME_SHIFT: Final = 36
@@ -31,15 +31,6 @@ class Kind:
 
     def load(self) -> type[Driver]:
         return driver(self.module, self.driver_name)
-
-    def choose(self, opened: object) -> object:
-        """The tree in what was opened; of the volumes of an APFS container the first is read."""
-        if not isinstance(opened, VolumeSet):
-            return opened
-        for volume in opened.volumes():
-            if volume.opener is not None and volume.error is None:
-                return volume.opener()
-        raise ImageError("none of its volumes can be read")
 
 
 def _inodes(tree: Tree) -> Numbers:

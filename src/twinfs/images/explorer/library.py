@@ -20,7 +20,17 @@ from fs_explorer.io.imagefile import ImageFile
 from fs_explorer.io.parallel import Pool
 from fs_explorer.io.source import PhysicalRange, RandomAccess
 from fs_explorer.io.stats import Stats
-from fs_explorer.tree import BlockSource, Context, Driver, Node, ProbeHint, StreamFactory, Tree, VolumeSet
+from fs_explorer.tree import (
+    BlockSource,
+    Context,
+    Driver,
+    Node,
+    ProbeHint,
+    StreamFactory,
+    Tree,
+    VolumeInfo,
+    VolumeSet,
+)
 
 from twinfs.errors import ImageError
 from twinfs.images.protocol import ByteSource
@@ -36,6 +46,7 @@ __all__ = [
     "SourceAccess",
     "StreamFactory",
     "Tree",
+    "VolumeInfo",
     "VolumeSet",
     "compressed_size",
     "driver",

@@ -40,5 +40,4 @@ def apfs(source: ByteSource) -> Found | None:
         return None
     block_size, blocks = struct.unpack_from("<IQ", block, 36)
     volumes = sum(1 for (number,) in struct.iter_unpack("<Q", block[_VOLUMES]) if number)
-    warnings = (f"{volumes} volumes; only the first is shown",) if volumes > 1 else ()
-    return Found("apfs", "", dashed(block[72:88]), blocks * block_size, warnings=warnings)
+    return Found("apfs", "", dashed(block[72:88]), blocks * block_size, volumes=volumes)

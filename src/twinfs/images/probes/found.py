@@ -22,6 +22,8 @@ class Found:
     warnings: tuple[str, ...] = ()
     is_file_system: bool = True
     """Else a member of something larger: swap, LVM, LUKS, RAID."""
+    volumes: int = 1
+    """File systems that share its blocks: APFS has several."""
 
 
 def field(source: ByteSource, layout: str, offset_bytes: int) -> tuple[int, ...]:
