@@ -1,4 +1,4 @@
-"""EROFS, read-only: plain files, with their ends inline or in chunks, and compressed with LZ4.
+"""EROFS, read-only: plain files, with their ends inline or in chunks, and compressed.
 
 Sources: Documentation/filesystems/erofs.rst and fs/erofs/erofs_fs.h, zmap.c and decompressor.c of Linux.
 """

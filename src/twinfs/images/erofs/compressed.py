@@ -7,6 +7,7 @@ from typing import Final
 
 from twinfs.errors import ImageError
 from twinfs.images.erofs import lz4
+from twinfs.images.erofs.decompress import Algorithm, decompressed
 from twinfs.images.erofs.indexes import Cluster, Index, Kind
 from twinfs.images.erofs.inode import Inode
 from twinfs.images.erofs.superblock import Disk
@@ -21,7 +22,8 @@ _MAX_BLOCKS: Final = 1 << 8
 class Extent:
     start: int
     end: int
-    is_plain: bool
+    algorithm: Algorithm | None
+    """None: it is not compressed."""
     place_bytes: int
     stored_bytes: int
 
@@ -45,12 +47,12 @@ class CompressedFile:
         end, blocks = self._end_of(number)
         if not start <= offset_bytes < end or end - start > _MAX_EXTENT_BYTES:
             raise ImageError(f"erofs: {self._what}: its index is damaged at byte {offset_bytes}")
-        is_plain = head.kind is Kind.PLAIN
+        algorithm = self._index.algorithms.get(head.kind)
         if number == self._tail:
             last = self._index.at(self._index.total - 1)
-            return Extent(start, end, is_plain, last.next_bytes, self._index.inline_tail_bytes)
+            return Extent(start, end, algorithm, last.next_bytes, self._index.inline_tail_bytes)
         place = head.block << self._disk.block_bits
-        return Extent(start, end, is_plain, place, blocks << self._disk.block_bits)
+        return Extent(start, end, algorithm, place, blocks << self._disk.block_bits)
 
     def _head_before(self, offset_bytes: int) -> tuple[int, Cluster]:
         number = offset_bytes >> self._bits
@@ -86,15 +88,17 @@ class CompressedFile:
         if extent.stored_bytes > _MAX_BLOCKS << disk.block_bits:
             raise ImageError(f"erofs: {self._what}: {extent.stored_bytes} compressed bytes make no sense")
         raw = disk.read(extent.place_bytes, extent.stored_bytes, self._what)
-        if extent.is_plain:
+        if extent.algorithm is None:
             if self._index.is_interlaced and len(raw) == disk.block_bytes:
                 shift = extent.start % disk.block_bytes
                 raw = raw[shift:] + raw[:shift]
             found = raw[:wanted]
         elif disk.is_zero_padded:
-            found = lz4.whole(raw.lstrip(b"\0"), wanted)
-        else:
+            found = decompressed(extent.algorithm, raw, wanted)
+        elif extent.algorithm is Algorithm.LZ4:
             found = lz4.beginning(raw, wanted)
+        else:
+            raise ImageError(f"erofs: {self._what}: {extent.algorithm.name} without padding makes no sense")
         if len(found) != wanted:
             raise ImageError(f"erofs: {self._what}: its data at byte {extent.start} are damaged")
         return found

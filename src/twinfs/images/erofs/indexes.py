@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from twinfs.errors import ImageError
+from twinfs.images.erofs.decompress import Algorithm
 from twinfs.images.erofs.inode import Inode, Layout
 from twinfs.images.erofs.superblock import Disk
 
@@ -17,7 +18,6 @@ _FULL: Final = struct.Struct("<HHHH")
 _COUNT_FLAG: Final = 1 << 11
 _TWO_BYTES, _BIG_1, _BIG_2, _INLINE_TAIL, _INTERLACED, _FRAGMENT = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
 _WHOLE_FRAGMENT: Final = 0x80
-_ALGORITHMS: Final = ("LZ4", "MicroLZMA", "DEFLATE", "Zstandard")
 
 
 class Kind(IntEnum):
@@ -51,10 +51,11 @@ class Index:
         fragment, advise, algorithms, bits = _HEADER.unpack(head)
         if bits & _WHOLE_FRAGMENT or advise & _FRAGMENT:
             raise ImageError(f"erofs: {self._what} lies within a fragment, which is not read here")
-        for number in (algorithms & 15, algorithms >> 4):
-            if number:
-                name = _ALGORITHMS[number] if number < len(_ALGORITHMS) else f"algorithm {number}"
-                raise ImageError(f"erofs: {self._what} is compressed with {name}, which is not read here")
+        try:
+            first, second = Algorithm(algorithms & 15), Algorithm(algorithms >> 4)
+        except ValueError as error:
+            raise ImageError(f"erofs: {self._what} is compressed in an unknown way ({error})") from None
+        self.algorithms = {Kind.HEAD: first, Kind.HEAD_2: second}
         self.cluster_bits = disk.block_bits + (bits & 7)
         self.is_interlaced = bool(advise & _INTERLACED)
         self.inline_tail_bytes = fragment >> 16 if advise & _INLINE_TAIL else 0

@@ -55,6 +55,7 @@ __all__ = [
     "make_context",
     "open_with",
     "stream_factory",
+    "zstd_beginning",
 ]
 
 
@@ -68,6 +69,8 @@ vars(native)["_candidates"] = _names_of_library
 
 _CACHE_BYTES: Final = 32 << 20
 _THREADS: Final = 2
+_ZSTD_PIECE_BYTES: Final = 512
+"""Four bytes may become 128 KiB."""
 _WINDOW: Final = -1
 """Stands for our window where the library would put a descriptor of its own."""
 # A parser fed with garbage may stumble over anything; none of it is a reason to end the process.
@@ -169,6 +172,23 @@ def lz4_block(raw: bytes, size: int) -> bytes:
         return bytes(chosen[1](raw, size))
     except FsExplorerError:
         return b""
+
+
+def zstd_beginning(raw: bytes, size: int) -> bytes:
+    """The first `size` bytes of what a frame decodes to; fewer where it is damaged."""
+    from fs_explorer.codecs import zstd
+
+    made = bytearray()
+    try:
+        decoder = zstd.stream_decoder()
+        # In pieces: what a frame claims to decode to may be more than there is memory.
+        for at in range(0, len(raw), _ZSTD_PIECE_BYTES):
+            made += decoder.decompress(raw[at : at + _ZSTD_PIECE_BYTES])
+            if len(made) >= size or decoder.eof:
+                break
+    except FsExplorerError:
+        return b""
+    return bytes(made[:size])
 
 
 def compressed_size(codec: str, access: RandomAccess) -> int | None:
