@@ -115,6 +115,7 @@ def test_a_path_goes_on_into_an_image_within_the_image(disk):
     ("words", "says"),
     [
         (("cat", "{disk}", "/p1/absent"), "/p1/absent: not in the image"),
+        (("cat", "{disk}", "/p1/fifo/absent"), "/p1/fifo: not a directory"),
         (("cat", "{disk}", "/p1/dir"), "not a file"),
         (("ls", "{disk}", "/p9"), "/p9: not in the image"),
         (("info", "/absent.img"), "/absent.img: No such file"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+
 from twinfs.errors import ImageError
 from twinfs.images.protocol import FileSystem
 
@@ -16,8 +18,13 @@ def resolve(tree: FileSystem, path: bytes) -> int:
     for part in path.split(b"/"):
         if part in (b"", b"."):
             continue
-        done += b"/" + part
-        found = tree.lookup(inode, part)
+        holder, done = done, done + b"/" + part
+        try:
+            found = tree.lookup(inode, part)
+        except ImageError:
+            if stat.S_IFMT(tree.stat(inode).mode) not in (stat.S_IFDIR, stat.S_IFREG):
+                raise ImageError(f"{holder.decode(errors='surrogateescape')}: not a directory") from None
+            raise
         if found is None:
             raise ImageError(f"{done.decode(errors='surrogateescape')}: not in the image")
         inode = found

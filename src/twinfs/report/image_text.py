@@ -38,7 +38,8 @@ def printable(text: str) -> str:
 
 def info_text(info: ImageInfo) -> str:
     """A head, a table of the partitions, and what is wrong with them."""
-    total = f"{size(info.virtual_size_bytes)} ({info.virtual_size_bytes} bytes)"
+    unit = "byte" if info.virtual_size_bytes == 1 else "bytes"
+    total = f"{size(info.virtual_size_bytes)} ({info.virtual_size_bytes} {unit})"
     lines = [f"{info.container} image, {total}, sectors of {info.sector_size} bytes"]
     scheme = f"partition table: {info.scheme} {info.id}".rstrip()
     lines.append("no partition table" if info.scheme == "none" else scheme)

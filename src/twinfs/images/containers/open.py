@@ -10,7 +10,7 @@ from typing import Final
 
 from twinfs.errors import ImageError
 from twinfs.images.containers.beside import Beside
-from twinfs.images.containers.recognise import recognise
+from twinfs.images.containers.recognise import last_sector, recognise
 from twinfs.images.containers.snapshots import Snapshot, snapshots_of
 from twinfs.images.protocol import ByteSource
 from twinfs.images.sources import CachedSource, FileSource, JoinedSource
@@ -73,7 +73,8 @@ def open_disk(path: str, *, directory_fd: int | None = None) -> Disk:
         first.close()
         beside.close()
         raise
-    return Disk(kinds, source, (first,), beside, snapshots=snapshots)
+    warnings = ("its end cannot be read",) if last_sector(source) is None else ()
+    return Disk(kinds, source, (first,), beside, warnings, snapshots)
 
 
 def open_nested(source: ByteSource, name: str) -> Disk:

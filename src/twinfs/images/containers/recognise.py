@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from twinfs.errors import ImageError
 from twinfs.images.protocol import ByteSource
 
 _HEADS: Final = (
@@ -22,6 +23,14 @@ _VDI_MAGIC: Final = b"\x7f\x10\xda\xbe"
 _DESCRIPTOR: Final = b"# Disk DescriptorFile"
 
 
+def last_sector(source: ByteSource) -> bytes | None:
+    """None where it cannot be read, as in an image that was cut off: the rest may be as it was."""
+    try:
+        return source.read_at(max(0, source.size_bytes - 512), 512)
+    except ImageError:
+        return None
+
+
 def recognise(source: ByteSource) -> str:
     """`raw` for whatever is not known to be something else."""
     head = source.read_at(0, 512)
@@ -33,7 +42,7 @@ def recognise(source: ByteSource) -> str:
     if head.lstrip()[: len(_DESCRIPTOR)].lower() == _DESCRIPTOR.lower():
         return "vmdk"
     # Those two keep their mark at the end. A fixed VHD differs from a raw image in nothing else.
-    tail = source.read_at(max(0, source.size_bytes - 512), 512)
+    tail = last_sector(source) or b""
     if tail.startswith(b"conectix") or head.startswith(b"conectix"):
         return "vhd"
     if len(tail) == 512 and tail.startswith(b"koly") and tail[4:8] == b"\0\0\0\x04":

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from twinfs.errors import ImageError
 from twinfs.images.explorer.kinds import kind_of
-from twinfs.images.explorer.library import VolumeInfo, VolumeSet, guarded, make_context, open_with
+from twinfs.images.explorer.library import (
+    SourceAccess,
+    VolumeInfo,
+    VolumeSet,
+    guarded,
+    make_context,
+    open_with,
+)
 from twinfs.images.probes import Found
 from twinfs.images.protocol import ByteSource
 
@@ -28,7 +35,7 @@ def contained(source: ByteSource, found: Found) -> Sequence[Contained]:
     if kind is None:
         return ()
     with guarded(found.kind):
-        opened = open_with(kind.load(), source, make_context())
+        opened = open_with(kind.load(), SourceAccess(source), make_context())
         if not isinstance(opened, VolumeSet):
             return ()
         volumes = list(opened.volumes())

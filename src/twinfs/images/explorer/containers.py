@@ -50,7 +50,7 @@ def open_container(
         if kind in COMPRESSED_KINDS:
             return _Unpacked(source, kind)
         context = make_context(lambda sibling: _sibling(sibling, open_beside))
-        opened = open_with(driver(*DISK_KINDS[kind]), source, context, name)
+        opened = open_with(driver(*DISK_KINDS[kind]), SourceAccess(source), context, name)
         if not isinstance(opened, BlockSource):
             raise ImageError(f"{kind}: no disk in it")
         return _Disk(opened.device(), kind)

@@ -18,6 +18,7 @@ from twinfs.images.explorer.library import (
     ImageFile,
     Node,
     RandomAccess,
+    SourceAccess,
     StreamFactory,
     Tree,
     VolumeSet,
@@ -54,11 +55,14 @@ def open_file_system(source: ByteSource, found: Found, place: int = 0) -> Explor
     if kind is None:
         return None
     with guarded(found.kind):
-        tree = open_with(kind.load(), source, make_context())
+        access = SourceAccess(source)
+        tree = open_with(kind.load(), access, make_context())
         if isinstance(tree, VolumeSet):
             tree = chosen(tree, place)
         if not isinstance(tree, Tree):
             raise ImageError(f"{found.kind}: no file tree in it")
+        # Not before: where the end is, is what opening looks for.
+        access.must_have_all = True
         return ExplorerFileSystem(tree, kind, found)
 
 

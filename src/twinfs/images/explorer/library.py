@@ -115,12 +115,18 @@ class SourceAccess(RandomAccess):
     def __init__(self, source: ByteSource) -> None:
         self.source = source
         self.size = source.size_bytes
+        self.must_have_all = False
+        """What lies behind the end is an error. The library takes it for zeros: in a file of an image that
+        was cut off they would pass for its bytes, in a directory for its end."""
 
     def read_at(self, off: int, n: int) -> bytes:
+        if self.must_have_all and off + n > self.size:
+            raise ImageError(f"nothing at byte {max(off, self.size)}, behind the end of the image")
         return self.source.read_at(off, n)
 
     def physical_ranges(self, off: int, n: int) -> list[PhysicalRange] | None:
-        n = min(n, self.size - off)
+        if not self.must_have_all:
+            n = min(n, self.size - off)
         return [(_WINDOW, off, n)] if n > 0 and off >= 0 else []
 
 
@@ -142,10 +148,14 @@ def driver(module: str, name: str) -> type[Driver]:
 
 
 def open_with(
-    chosen: type[Driver], source: ByteSource, context: Context, name: str | None = None
+    chosen: type[Driver], access: RandomAccess, context: Context, name: str | None = None
 ) -> BlockSource | VolumeSet | Tree | object:
-    access = SourceAccess(source)
-    return chosen.open(access, context, ProbeHint.make(access, name))
+    try:
+        hint = ProbeHint.make(access, name)
+    except ImageError:
+        # What it read is the end, which may be gone; drivers look there themselves where they need to.
+        hint = ProbeHint(access, access.read_at(0, ProbeHint.HEAD), b"", access.size, name)
+    return chosen.open(access, context, hint)
 
 
 def stream_factory(codec: str, access: RandomAccess, context: Context) -> StreamFactory:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from twinfs import words
+from twinfs.errors import ImageError
 from twinfs.images.partitions import mbr
 from twinfs.images.partitions.checks import checked
 from twinfs.images.partitions.table import Partition, PartitionTable, Scheme
@@ -53,6 +54,14 @@ def _read_header(disk: ByteSource, sector_size: int, sector: int) -> _Header | s
     return _Header(own, other, _guid(disk_id), entries, entry_size)
 
 
+def _read_backup(disk: ByteSource, sector_size: int, sector: int) -> _Header | str:
+    """As `_read_header`. The end of an image that was cut off may be unreadable, which the rest is not."""
+    try:
+        return _read_header(disk, sector_size, sector)
+    except ImageError as error:
+        return str(error)
+
+
 def parse(disk: ByteSource, sector_size: int) -> PartitionTable | None:
     """The table, or None where there is none. Says when the backup had to serve."""
     sector = disk.read_at(0, 512)
@@ -86,10 +95,10 @@ def _find(disk: ByteSource, sector_size: int, *, is_protected: bool, warnings: l
     if isinstance(primary, _Header):
         if primary.other_sector != last_sector:
             warnings.append(f"the backup GPT is said to be at sector {primary.other_sector}, not the last")
-        elif not isinstance(_read_header(disk, sector_size, last_sector), _Header):
+        elif not isinstance(_read_backup(disk, sector_size, last_sector), _Header):
             warnings.append("the backup GPT is damaged")
         return primary
-    backup = _read_header(disk, sector_size, last_sector) if last_sector > 1 else ""
+    backup = _read_backup(disk, sector_size, last_sector) if last_sector > 1 else ""
     if isinstance(backup, _Header) and (is_protected or primary):
         warnings.append(f"the primary GPT is damaged ({primary or 'it is not there'}); the backup is used")
         return backup

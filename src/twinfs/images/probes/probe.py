@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Final
 
 from twinfs.errors import ImageError
@@ -40,8 +41,17 @@ def probe(source: ByteSource) -> Found | None:
         except (struct.error, ValueError, IndexError, OverflowError):
             continue  # damaged beyond what the probe looks at: so it is not known
         if found is not None:
-            return found
+            return _with_missing(found, source.size_bytes)
     return None
+
+
+def _with_missing(found: Found, size_bytes: int) -> Found:
+    missing = found.total_bytes - size_bytes
+    # btrfs says how large all of its devices are, and others may be elsewhere.
+    if missing <= 0 or not found.is_file_system or found.kind == "btrfs":
+        return found
+    said = f"the image is cut off: {missing} of {found.total_bytes} bytes are missing"
+    return replace(found, warnings=(*found.warnings, said))
 
 
 def is_known(disk: ByteSource, offset_bytes: int) -> bool:
