@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from support.images import MIB, OpenImage, blank, blkid, sfdisk, sfdisk_json, tool, write_at
+from support.images import MIB, OpenImage, blank, blkid, copy_in, sfdisk, sfdisk_json, tool, write_at
 from twinfs.images.info import describe
+from twinfs.images.tree import ImageTree
 
 SCRIPTS = {
     "one_primary": "label: dos\nlabel-id: 0x12345678\nstart=2048, size=20480, type=83, bootable\n",
@@ -184,3 +185,19 @@ def test_holes_and_size_of_the_raw_disk_are_those_of_the_file(tmp_path):
         assert list(source.data_ranges(0, source.size_bytes)) == [(32 * MIB, 4096)]
         assert source.read_at(32 * MIB - 1, 3) == b"\0xx"
         assert source.size_bytes == os.path.getsize(path)
+
+
+def test_a_table_of_thousands_is_shown_whole(tmp_path):
+    """As many as a GPT may have here; each is bytes, and few of them a file system."""
+    path = blank(tmp_path / "disk", 64 * MIB)
+    sfdisk(path, "label: gpt\ntable-length: 4096\ngrain: 512\n" + "size=1\n" * 4095 + "size=16384\n")
+    start = sfdisk_json(path)["partitions"][-1]["start"]
+    part = blank(tmp_path / "part", 8 * MIB)
+    tool("mkfs.ext4", "-q", part)
+    copy_in(part, path, start * 512)
+    with OpenImage(path) as opened:
+        tree = ImageTree(opened)
+        names = [entry.name for entry in tree.list(tree.root_inode)]
+        raw = [b"p%d.img" % number for number in range(1, 4096)]
+        assert names == [b"disk.img", *raw, b"p4096", b"p4096.img"]
+        assert tree.lookup(tree.lookup(tree.root_inode, b"p4096"), b"lost+found") is not None

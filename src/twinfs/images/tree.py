@@ -70,10 +70,14 @@ class ImageTree:
     def _add(self, image: Image) -> int:
         """The inode of its top directory."""
         first = len(self._places) + 1
-        if len(self._images) >= _MAX_IMAGES or first + len(image.volumes) > _MAX_PLACES:
+        # The others are bytes and no more: a table may list thousands.
+        readable = [volume for volume in image.volumes if volume.is_readable]
+        if first + len(readable) > _MAX_PLACES:
+            raise ImageError(f"more than {_MAX_PLACES - 1} file systems")
+        if len(self._images) >= _MAX_IMAGES:
             raise ImageError("too many images within the image")
         self._images.append(image)
-        for place, volume in enumerate(image.volumes, first):
+        for place, volume in enumerate(readable, first):
             self._places[place] = (image, volume)
         return (len(self._images) - 1) << _IMAGE_SHIFT | ROOT
 
@@ -117,10 +121,10 @@ class ImageTree:
     def _top(self, number: int) -> Iterator[tuple[bytes, int, int]]:
         image, base = self._images[number], number << _IMAGE_SHIFT
         yield b"disk.img", base | _DISK, stat.S_IFREG
-        for place, (owner, volume) in self._places.items():
-            if owner is not image:
-                continue
-            if volume.is_readable:
+        places = {id(volume): place for place, (owner, volume) in self._places.items() if owner is image}
+        for volume in image.volumes:
+            place = places.get(id(volume), 0)
+            if place:
                 yield volume.name, place << _SHIFT, stat.S_IFDIR
             if volume.has_own_bytes:
                 yield volume.name + b".img", base | _RAW_BASE + volume.index, stat.S_IFREG
