@@ -76,8 +76,13 @@ class Attributes:
             os.chmod(path, wanted.mode & 0o7777)
         if is_times:
             self._utime(path, follow, wanted)
-        await self._core.mirror_metadata(node)
-        return self.stat(node)
+        if is_owner or wanted.mode is not None:
+            await self._core.mirror_metadata(node)
+            return self.stat(node)
+        # What the file system made of them: it may keep no nanoseconds.
+        status = self.stat(node)
+        await self._core.mirror_times(node, (status.st_atime_ns, status.st_mtime_ns))
+        return status
 
     @staticmethod
     def _chown(path: bytes, follow: bool, wanted: Wanted) -> None:

@@ -13,6 +13,7 @@ from twinfs.fsio.syscalls import RENAME_EXCHANGE, RENAME_NOREPLACE, renameat2
 from twinfs.journal.records import Create, Exclude, Link, NameChange, Remove, Rename
 from twinfs.mirror.core import Core
 from twinfs.mirror.label import LABEL_DIRECTORY
+from twinfs.mirror.newfile import NewFile
 from twinfs.mirror.nodes import ROOT_ID, Node
 from twinfs.mirror.openfile import OpenFile
 
@@ -80,11 +81,13 @@ class Names:
             kept = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             opened = os.open(name, kept, stat.S_IMODE(mode), dir_fd=dir_fd)
 
+        new = NewFile()
         try:
-            node, status = await self._make(parent, name, stat.S_IFREG | mode, caller, act)
+            node, status = await self._make(parent, name, stat.S_IFREG | mode, caller, act, new=new)
         except BaseException:
             if opened >= 0:
                 os.close(opened)
+            new.let_go()
             raise
         if node.file is None:
             node.file = OpenFile()
@@ -93,6 +96,8 @@ class Names:
             node.file.write_fd = opened
         else:
             os.close(opened)
+        if new.fd >= 0:
+            self._core.keep_new(new, node)
         return node, status
 
     async def _make(
@@ -104,6 +109,7 @@ class Names:
         act: Callable[[], None],
         rdev: int = 0,
         target: bytes = b"",
+        new: NewFile | None = None,
     ) -> tuple[Node, os.stat_result]:
         self._refuse_label(parent, name, errno.EPERM)
         dir_fd = self._nodes.directory(parent)
@@ -146,7 +152,9 @@ class Names:
                 if mark is not None:
                     mark.in_flight -= 1
         else:
-            await self._core.mirror_names(number)
+            if new is not None:
+                new.times_ns = (status.st_atime_ns, status.st_mtime_ns)
+            await self._core.mirror_names(number, new)
         return node, status
 
     def _give_to(self, caller: Caller, dir_fd: int, name: bytes, mode: int) -> os.stat_result:
