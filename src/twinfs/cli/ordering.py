@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, TypeAlias
-
-from cyclopts import Parameter
 
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import result, say
@@ -16,9 +13,6 @@ from twinfs.errors import NotMountedError
 from twinfs.model import Order, Survey
 from twinfs.report import json_lines
 from twinfs.report.survey_text import survey_text
-
-DryRun: TypeAlias = Annotated[bool, Parameter(help="Only tell what it would do.")]
-LegName: TypeAlias = Annotated[str, Parameter(help="primary, secondary, or the path of the leg.")]
 
 
 def carry_out(paths: Paths, name: str, order: Order, *, dry_run: bool, json: bool) -> int:
