@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
+
+import msgspec
 
 from twinfs.fsio.metadata import child_path, fd_path, list_xattrs
 from twinfs.mirror.content import Content
@@ -18,8 +19,7 @@ _ACCESS_ACL = b"system.posix_acl_access"
 _BLOCKS, _FREE, _AVAILABLE, _FILES, _FREE_FILES, _AVAILABLE_FILES = range(2, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What setattr is to change; None leaves it. Times are nanoseconds since the epoch."""
 
     mode: int | None = None
@@ -75,7 +75,7 @@ class Attributes:
         if wanted.mode is not None:
             os.chmod(path, wanted.mode & 0o7777)
         if is_times:
-            self._utime(path, follow, wanted)
+            self._utime(node, wanted)
         if is_owner or wanted.mode is not None:
             await self._core.mirror_metadata(node)
             return self.stat(node)
@@ -90,20 +90,25 @@ class Attributes:
         gid = -1 if wanted.gid is None else wanted.gid
         os.chown(path, uid, gid, follow_symlinks=follow)
 
-    @staticmethod
-    def _utime(path: bytes, follow: bool, wanted: Wanted) -> None:
+    def _utime(self, node: Node, wanted: Wanted) -> None:
         atime_ns, mtime_ns = wanted.atime_ns, wanted.mtime_ns
         if atime_ns is None or mtime_ns is None:
-            present = os.stat(path, follow_symlinks=follow)
+            present = self.stat(node)
             atime_ns = present.st_atime_ns if atime_ns is None else atime_ns
             mtime_ns = present.st_mtime_ns if mtime_ns is None else mtime_ns
-        os.utime(path, ns=(atime_ns, mtime_ns), follow_symlinks=follow)
+        if node.file is not None and node.file.fd >= 0:
+            os.utime(node.file.fd, ns=(atime_ns, mtime_ns))
+        else:
+            path, follow = self._target(node)
+            os.utime(path, ns=(atime_ns, mtime_ns), follow_symlinks=follow)
 
     def read_link(self, node: Node) -> bytes:
         path, _ = self._target(node)
         return os.readlink(path)
 
     def get_xattr(self, node: Node, name: bytes) -> bytes:
+        if node.file is not None and node.file.fd >= 0:
+            return os.getxattr(node.file.fd, name)
         path, follow = self._target(node)
         return os.getxattr(path, name, follow_symlinks=follow)
 

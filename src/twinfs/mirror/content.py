@@ -199,10 +199,12 @@ class Content:
     async def _strip_set_id(self, node: Node) -> None:
         """Writing takes set-user-ID and set-group-ID away; as root the legs' kernel would not, and this
         mount told the kernel that we do (FUSE_HANDLE_KILLPRIV_V2, linux/fuse.h)."""
-        path = self._path(node)
-        mode = os.stat(path).st_mode
+        file = node.file
+        is_open = file is not None and file.fd >= 0
+        mode = (os.fstat(file.fd) if file is not None and is_open else os.stat(self._path(node))).st_mode
         if not mode & _SET_ID:
             return
+        path = self._path(node)
         self._core.mark(node, 0, 0)
         os.chmod(path, stat.S_IMODE(mode) & ~_SET_ID)
         await self._core.mirror_metadata(node)
@@ -371,9 +373,10 @@ def _pwrite_keeping_times(fd: int, data: bytes, offset: int) -> int:
     sends it when it has moved; ours would be milliseconds later, and a remount would show another."""
     before = os.fstat(fd)
     written = _pwrite_all(fd, data, offset)
-    # Not the owner, as an ordinary user: then it moves.
-    with contextlib.suppress(PermissionError):
+    try:
         os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+    except PermissionError:
+        pass  # not the owner, as an ordinary user: then it moves
     return written
 
 
