@@ -69,11 +69,15 @@ class Attributes:
             # The kernel flushes the times of what it is about to forget.
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         path, follow = self._target(node)
-        self._core.mark(node, 0, 0)
+        is_nothing = not is_times and self._is_as_wanted(node, wanted)
+        if not is_nothing:
+            self._core.mark(node, 0, 0)
         if is_owner:
             self._chown(path, follow, wanted)
         if wanted.mode is not None:
             os.chmod(path, wanted.mode & 0o7777)
+        if is_nothing:
+            return self.stat(node)
         if is_times:
             self._utime(node, wanted)
         if is_owner or wanted.mode is not None:
@@ -83,6 +87,20 @@ class Attributes:
         status = self.stat(node)
         await self._core.mirror_times(node, (status.st_atime_ns, status.st_mtime_ns))
         return status
+
+    def _is_as_wanted(self, node: Node, wanted: Wanted) -> bool:
+        """Whether owner and mode are that already, as where an archive is unpacked: only the ctime will move,
+        which no leg has of the other. Not with set-id bits or capabilities, which chown(2) takes away."""
+        present = self.stat(node)
+        uid = present.st_uid if wanted.uid is None else wanted.uid
+        gid = present.st_gid if wanted.gid is None else wanted.gid
+        mode = stat.S_IMODE(present.st_mode)
+        if (uid, gid) != (present.st_uid, present.st_gid) or mode & (stat.S_ISUID | stat.S_ISGID):
+            return False
+        if wanted.mode is not None and wanted.mode & 0o7777 != mode:
+            return False
+        path, follow = self._target(node)
+        return not list_xattrs(path, follow=follow)
 
     @staticmethod
     def _chown(path: bytes, follow: bool, wanted: Wanted) -> None:
