@@ -31,7 +31,7 @@ from twinfs.journal.records import (
     renamed,
     touched_by,
 )
-from twinfs.mirror.failures import UNEXPECTED, is_full, is_leg_failure
+from twinfs.mirror.failures import UNEXPECTED, BusyError, is_full, is_leg_failure
 from twinfs.mirror.quarantine import Quarantine
 from twinfs.mirror.versions.keeper import Keeper
 from twinfs.mirror.versions.records import Why
@@ -40,6 +40,10 @@ _KEPT_DIRECTORIES: Final = 256
 
 GONE: Final = b"/"
 """The path of what was removed from the secondary meanwhile: no name is like it."""
+
+
+Look = Callable[[int], os.stat_result | None]
+"""At an open object of the primary; None when that is not the moment."""
 
 
 class Follower(Protocol):
@@ -319,20 +323,21 @@ class Applier:
         finally:
             os.close(fd)
 
-    def copy_times(self, primary_fd: int, path: bytes) -> OSError | None:
+    def copy_times(self, primary_fd: int, path: bytes, look: Look = os.fstat) -> OSError | None:
         """Only atime and mtime; an object that either leg lacks is left to what is still pending.
 
-        Returns why the secondary refused, if it did; raises when it fails.
+        Returns why the secondary refused, if it did, BusyError where `look` at the primary's shows nothing
+        to go by; raises when the secondary fails.
         """
         try:
-            self._copy_times(primary_fd, path)
+            self._copy_times(primary_fd, path, look)
         except OSError as error:
             if is_leg_failure(error):
                 raise
             return error
         return None
 
-    def _copy_times(self, primary_fd: int, path: bytes) -> None:
+    def _copy_times(self, primary_fd: int, path: bytes, look: Look) -> None:
         try:
             dir_fd, name = self.locate(path)
             present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -343,9 +348,11 @@ class Applier:
                 raise
             return
         try:
-            wanted = os.fstat(fd)
+            wanted = look(fd)
         finally:
             os.close(fd)
+        if wanted is None:
+            raise BusyError(path)
         if present.st_mtime_ns != wanted.st_mtime_ns:
             times = (wanted.st_atime_ns, wanted.st_mtime_ns)
             os.utime(name, ns=times, dir_fd=dir_fd, follow_symlinks=False)

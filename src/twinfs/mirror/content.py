@@ -153,7 +153,7 @@ class Content:
                 return await self._write_primary(file, offset, data)
             return await self._write_both(node, file, mark, offset, data)
         finally:
-            mark.in_flight -= 1
+            self._core.write_ended(mark)
 
     async def _write_primary(self, file: OpenFile, offset: int, data: bytes) -> int:
         if len(data) <= _INLINE_BYTES:
@@ -222,6 +222,21 @@ class Content:
         if file is not None:
             file.changes += 1
         mark = self._core.mark(node, min(size, old_size), Ranges.OPEN_END)
+        if mark is None:
+            self._truncate_primary(path, file, size)
+            return
+        mark.in_flight += 1
+        try:
+            self._truncate_primary(path, file, size)
+            where = self._core.mirrored_path(node)
+            if not mark.is_behind and where is not None:
+                applier = self._core.applier
+                await self._core.on_secondary(lambda: applier.truncate(where, size), mark)
+        finally:
+            self._core.write_ended(mark)
+
+    @staticmethod
+    def _truncate_primary(path: bytes, file: OpenFile | None, size: int) -> None:
         before = os.stat(path)
         # An open descriptor may write what the file's mode now forbids.
         if file is not None and file.write_fd >= 0:
@@ -230,17 +245,6 @@ class Content:
             os.truncate(path, size)
         with contextlib.suppress(PermissionError):
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        if mark is None or mark.is_behind:
-            return
-        where = self._core.mirrored_path(node)
-        if where is None:
-            return
-        applier = self._core.applier
-        mark.in_flight += 1
-        try:
-            await self._core.on_secondary(lambda: applier.truncate(where, size), mark)
-        finally:
-            mark.in_flight -= 1
 
     async def fsync(self, node: Node, *, is_data_only: bool) -> None:
         """Durable where the mode promises it: sync, both legs; batched, the primary and the intent log."""
