@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import result, say
-from twinfs.daemon import config
 from twinfs.daemon.client import ControlClient
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import SyncRequest
@@ -14,11 +13,12 @@ from twinfs.model import VolumeConfig
 
 def drain(paths: Paths, name: str, *, allow_deletes: bool) -> int:
     """Mounted or not; returns the exit code. Raises TwinfsError, KeyboardInterrupt."""
-    volume = config.load(paths, name)
     try:
         client = ControlClient(paths, name)
     except NotMountedError:
-        drain_here(paths, volume, allow_deletes=allow_deletes)
+        from twinfs.daemon import config
+
+        drain_here(paths, config.load(paths, name), allow_deletes=allow_deletes)
         return 0
     with client, ProgressDisplay() as display:
         try:

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 
 from twinfs.cli.talk import result, say
-from twinfs.daemon import config
 from twinfs.daemon.client import ControlClient
 from twinfs.daemon.paths import Paths
 from twinfs.errors import NotMountedError, TwinfsError
@@ -20,7 +19,7 @@ _BAD_STATES = (VolumeState.DEGRADED, VolumeState.FAILED)
 
 def show_status(paths: Paths, name: str | None, *, json: bool) -> int:
     """Of one volume, or of all; returns the exit code. Raises TwinfsError."""
-    names = [name] if name is not None else config.list_names(paths)
+    names = [name] if name is not None else _all_names(paths)
     if not names:
         say(f"no volume is configured in {paths.config_dir}; see: twinfs init --help")
     exit_code = 0
@@ -42,13 +41,21 @@ def show_status(paths: Paths, name: str | None, *, json: bool) -> int:
     return exit_code
 
 
+def _all_names(paths: Paths) -> list[str]:
+    from twinfs.daemon import config
+
+    return config.list_names(paths)
+
+
 def volume_status(paths: Paths, name: str) -> VolumeStatus:
     """From the daemon, or without one from the labels and the log."""
-    volume = config.load(paths, name)
     try:
         with ControlClient(paths, name) as client:
             return client.status()
     except NotMountedError:
+        from twinfs.daemon import config
+
+        volume = config.load(paths, name)
         from twinfs.daemon.last_scrub import with_last
         from twinfs.mirror.volume import Volume
 

@@ -12,6 +12,8 @@ import pytest
 
 from twinfs.cli import attach, detach, draining, main, ordering, plain, resync, state, status, sync
 from twinfs.cli.plain import SHAPES, run_plainly
+from twinfs.daemon.paths import Paths
+from twinfs.model import Mode, Pending, VolumeState, VolumeStatus
 
 
 def plain_lines() -> Iterator[list[str]]:
@@ -93,3 +95,28 @@ def test_the_parser_is_not_even_loaded() -> None:
 
 def test_every_one_is_a_command() -> None:
     assert plain.SHAPES.keys() <= main.SUMMARIES.keys()
+
+
+def test_a_daemon_that_answers_is_asked_before_the_settings_are_read(cli, monkeypatch) -> None:
+    """They may be half edited."""
+    cli.init()
+    cli.paths.config_file("pair").write_text("primary = \n")
+    assert cli("status", "pair").code == 2
+
+    class Answering:
+        def __init__(self, paths: Paths, name: str) -> None:
+            assert name == "pair"
+
+        def __enter__(self) -> Answering:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def status(self) -> VolumeStatus:
+            return VolumeStatus(
+                "pair", 7, VolumeState.CLEAN, Mode.SYNC, "/mnt", (), Pending(0, 0, 0.0), None, None
+            )
+
+    monkeypatch.setattr(state, "ControlClient", Answering)
+    assert cli("status", "pair").code == 0
