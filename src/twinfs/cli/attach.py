@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from twinfs.cli.ordering import DryRun, LegName, carry_out
-from twinfs.cli.parameters import InjectedPaths, Json, VolumeName
+from twinfs.cli.ordering import carry_out
+from twinfs.cli.parameters import DryRun, InjectedPaths, Json, LegName, VolumeName
 from twinfs.model import Action, Order
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from twinfs.cli import checks
 from twinfs.cli.checks import Check, Verdict
 from twinfs.cli.parameters import InjectedPaths, Json
-from twinfs.cli.status import volume_status
+from twinfs.cli.state import volume_status
 from twinfs.cli.talk import result, say
 from twinfs.daemon import config
 from twinfs.daemon.paths import Paths

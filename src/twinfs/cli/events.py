@@ -62,7 +62,7 @@ def _channels(paths: Paths, settings: VolumeConfig) -> tuple[ChannelTest, ...]:
             return client.test_events()
     except NotMountedError:
         say(f"volume {settings.name} is not mounted; testing from this command")
-    from twinfs.cli.status import volume_status
+    from twinfs.cli.state import volume_status
     from twinfs.daemon.rehearsal import rehearse
     from twinfs.report.metrics import Counters
 

@@ -70,7 +70,7 @@ def init(
     created = create_volume(paths, settings, adopt=adopt, say=say)
     result(f"volume {created.name} is made; its settings are in {paths.config_file(created.name)}")
     if adopt:
-        from twinfs.cli.sync import drain_here
+        from twinfs.cli.draining import drain_here
 
         drain_here(paths, created)
     if with_systemd:

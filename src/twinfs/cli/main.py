@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from twinfs.cli.plain import run_plainly
 from twinfs.cli.talk import say
 from twinfs.errors import TwinfsError, UsageError
 
@@ -65,6 +66,21 @@ def run(tokens: Sequence[str]) -> int:
         from twinfs.images.worker.process import start_ahead
 
         start_ahead()
+    try:
+        code = run_plainly(tokens)
+        return _run_parsed(tokens) if code is None else code
+    except TwinfsError as error:
+        say(f"twinfs: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has had enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run_parsed(tokens: Sequence[str]) -> int:
     from cyclopts import CycloptsError
 
     from twinfs.cli.app import build_app
@@ -76,15 +92,6 @@ def run(tokens: Sequence[str]) -> int:
     except CycloptsError as error:
         say(f"twinfs: {error}")
         return UsageError.exit_code
-    except TwinfsError as error:
-        say(f"twinfs: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader (head, less) has had enough. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 if __name__ == "__main__":

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, TypeAlias
-
-from cyclopts import Parameter
 
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import result, say
-from twinfs.daemon import config
 from twinfs.daemon.client import ControlClient
 from twinfs.daemon.paths import Paths
 from twinfs.errors import NotMountedError
@@ -17,19 +13,16 @@ from twinfs.model import Order, Survey
 from twinfs.report import json_lines
 from twinfs.report.survey_text import survey_text
 
-DryRun: TypeAlias = Annotated[bool, Parameter(help="Only tell what it would do.")]
-LegName: TypeAlias = Annotated[str, Parameter(help="primary, secondary, or the path of the leg.")]
-
 
 def carry_out(paths: Paths, name: str, order: Order, *, dry_run: bool, json: bool) -> int:
     """Mounted or not; returns the exit code. Raises TwinfsError, KeyboardInterrupt."""
-    volume = config.load(paths, name)
     with ProgressDisplay() as display:
         try:
             client = ControlClient(paths, name)
         except NotMountedError:
-            from twinfs.daemon import process
+            from twinfs.daemon import config, process
 
+            volume = config.load(paths, name)
             found = process.recover(paths, volume, order, is_dry_run=dry_run, on_progress=display)
         else:
             with client:

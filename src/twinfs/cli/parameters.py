@@ -12,7 +12,12 @@ from twinfs.daemon.paths import Paths
 InjectedPaths: TypeAlias = Annotated[Paths, Parameter(parse=False)]
 
 VolumeName: TypeAlias = Annotated[str, Parameter(help="The volume's name.")]
+LegName: TypeAlias = Annotated[str, Parameter(help="primary, secondary, or the path of the leg.")]
 Json: TypeAlias = Annotated[bool, Parameter(name="--json", help="Print JSON lines for scripts.")]
+DryRun: TypeAlias = Annotated[bool, Parameter(help="Only tell what it would do.")]
+AllowDeletes: TypeAlias = Annotated[
+    bool, Parameter(name="--allow-deletes", negative="", help="Delete on the secondary whatever is pending.")
+]
 Interval: TypeAlias = Annotated[
     str | None, Parameter(help="Batched: how often the secondary gets the changes, such as 5s or 2m.")
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from twinfs.cli.ordering import DryRun, carry_out
-from twinfs.cli.parameters import InjectedPaths, Json, VolumeName
+from twinfs.cli.ordering import carry_out
+from twinfs.cli.parameters import DryRun, InjectedPaths, Json, VolumeName
 from twinfs.model import Action, Order
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.ordering import DryRun, carry_out, tell
-from twinfs.cli.parameters import InjectedPaths, Json, VolumeName
+from twinfs.cli.ordering import carry_out, tell
+from twinfs.cli.parameters import DryRun, InjectedPaths, Json, VolumeName
 from twinfs.cli.talk import say
 from twinfs.daemon import config
 from twinfs.daemon.client import ControlClient

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
-
-from cyclopts import Parameter
-
-from twinfs.cli.parameters import InjectedPaths, VolumeName
-from twinfs.cli.progress import ProgressDisplay
-from twinfs.cli.talk import result, say
-from twinfs.daemon import config
-from twinfs.daemon.client import ControlClient
-from twinfs.daemon.paths import Paths
-from twinfs.daemon.protocol import SyncRequest
-from twinfs.errors import NotMountedError
-from twinfs.model import VolumeConfig
-
-AllowDeletes: TypeAlias = Annotated[
-    bool, Parameter(name="--allow-deletes", negative="", help="Delete on the secondary whatever is pending.")
-]
+from twinfs.cli.draining import drain
+from twinfs.cli.parameters import AllowDeletes, InjectedPaths, VolumeName
 
 
 def sync(name: VolumeName, /, *, allow_deletes: AllowDeletes = False, paths: InjectedPaths) -> int:
@@ -35,34 +20,4 @@ def sync(name: VolumeName, /, *, allow_deletes: AllowDeletes = False, paths: Inj
         twinfs sync photos
         twinfs sync photos --allow-deletes
     """
-    volume = config.load(paths, name)
-    try:
-        client = ControlClient(paths, name)
-    except NotMountedError:
-        drain_here(paths, volume, allow_deletes=allow_deletes)
-        return 0
-    with client, ProgressDisplay() as display:
-        try:
-            for progress in client.stream(SyncRequest(allow_deletes)):
-                display(progress)
-        except KeyboardInterrupt:
-            say("the daemon goes on with it; look with: twinfs status " + name)
-            raise
-    result(f"volume {name}: the secondary is up to date")
-    return 0
-
-
-def drain_here(paths: Paths, volume: VolumeConfig, *, allow_deletes: bool = False) -> None:
-    """Drain a volume that is not mounted, in this process, with progress. Raises KeyboardInterrupt."""
-    from twinfs.daemon import process
-
-    with ProgressDisplay() as display:
-        try:
-            process.drain(paths, volume, display, allow_deletes=allow_deletes)
-        except KeyboardInterrupt:
-            say(
-                f"interrupted; what was copied stays. Go on with: twinfs sync {volume.name}"
-                " (mounting it goes on as well)"
-            )
-            raise
-    result(f"volume {volume.name}: the secondary is up to date")
+    return drain(paths, name, allow_deletes=allow_deletes)

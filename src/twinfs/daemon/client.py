@@ -8,6 +8,7 @@ from types import TracebackType
 import msgspec
 
 from twinfs.daemon import protocol
+from twinfs.daemon.names import check_name
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import (
     DoneReply,
@@ -37,11 +38,11 @@ class ControlClient:
     """One connection to a volume's daemon, as a context manager.
 
     Raises NotMountedError when none listens, ControlError when it does not answer in time or
-    answers nonsense.
+    answers nonsense, UsageError for what cannot be a volume's name.
     """
 
     def __init__(self, paths: Paths, name: str) -> None:
-        self._name = name
+        self._name = check_name(name)
         try:
             self._socket = unix_socket.connect(paths.socket(name), _PATIENCE_SECONDS)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):

@@ -20,6 +20,7 @@ from twinfs.daemon.durations import (
     parse_percent,
     parse_time_of_day,
 )
+from twinfs.daemon.names import check_name, is_name
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.scrub_at import parse_scrub_at
 from twinfs.daemon.timing import Timing
@@ -27,7 +28,6 @@ from twinfs.errors import ConfigError, UnknownVolumeError, UsageError
 from twinfs.fsio.durable import replace_file
 from twinfs.model import Mode, ReadPolicy, Role, VolumeConfig
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.+?)`")
 _FIELD_PATH: Final = re.compile(r"(.*) - at `\$\.(.+)`", re.DOTALL)
 
@@ -61,22 +61,12 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     keep_versions_size: str | int = "10%"
 
 
-def check_name(name: str) -> str:
-    """A volume's name becomes file names and a socket's name: letters, digits, dot, dash, underscore."""
-    if _NAME.fullmatch(name) is None:
-        raise UsageError(
-            f"{name!r} cannot be a volume's name: 1 to 64 letters, digits, '.', '_' or '-', "
-            "beginning with a letter or digit"
-        )
-    return name
-
-
 def list_names(paths: Paths) -> list[str]:
     """Configured volumes, sorted. A missing directory is an empty one; files of other names are ignored."""
     if not paths.config_dir.is_dir():
         return []
     stems = (entry.stem for entry in paths.config_dir.glob("*.toml"))
-    return sorted(stem for stem in stems if _NAME.fullmatch(stem))
+    return sorted(stem for stem in stems if is_name(stem))
 
 
 def load(paths: Paths, name: str) -> VolumeConfig:

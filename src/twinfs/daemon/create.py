@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from twinfs.daemon import config
+from twinfs.daemon.names import check_name
 from twinfs.daemon.paths import Paths
 from twinfs.errors import UsageError, WrongDiskError
 from twinfs.model import Role, VolumeConfig
@@ -25,7 +26,7 @@ def create_volume(
     from twinfs.journal import log
     from twinfs.mirror.label import initialise, one_disk
 
-    path = paths.config_file(config.check_name(settings.name))
+    path = paths.config_file(check_name(settings.name))
     if path.exists():
         raise UsageError(
             f"volume {settings.name} is configured already, in {path};"
@@ -67,7 +68,7 @@ def recover_volume(paths: Paths, primary: str, secondary: str) -> VolumeConfig |
             f" of volume {second.volume}: not the two legs of one volume in this order"
         )
     found = VolumeConfig(
-        name=config.check_name(first.volume), volume_id=first.volume_id, primary=primary, secondary=secondary
+        name=check_name(first.volume), volume_id=first.volume_id, primary=primary, secondary=secondary
     )
     config.require_representable(found)
     config.save_new(paths, found)

@@ -122,6 +122,18 @@ def own(path: bytes, uid: int, gid: int, *, follow: bool) -> None:
             raise
 
 
+def own_open(fd: int, uid: int, gid: int) -> None:
+    """The same, of what is open for more than its path."""
+    present = os.fstat(fd)
+    if (uid, gid) == (present.st_uid, present.st_gid):
+        return
+    try:
+        os.chown(fd, uid, gid)
+    except PermissionError:
+        if os.geteuid() == 0:
+            raise
+
+
 def copy_times(wanted: os.stat_result, destination: bytes, *, follow: bool = False) -> None:
     """Set atime and mtime, to the nanosecond."""
     os.utime(destination, ns=(wanted.st_atime_ns, wanted.st_mtime_ns), follow_symlinks=follow)

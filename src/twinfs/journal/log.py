@@ -144,18 +144,25 @@ class IntentLog:
 
     def append(self, number: int, record: Record) -> None:
         """Write one record. A full state disk raises LogError, before anything on a leg has changed."""
-        with self._lock, self._blamed():
-            self._pay()
-            self._write(number, record)
+        with self._lock:
+            try:
+                self._pay()
+                self._write(number, record)
+            except OSError as error:
+                raise self._blame(error) from error
+            self.is_failing = False
 
     def owe(self, number: int, record: Record) -> None:
         """Write a record about what has happened already. When there is no room, it goes before the
         next one that can be written."""
         with self._lock:
             self._owed.append((number, record))
-            # No room: it stays owed.
-            with contextlib.suppress(OSError), self._blamed():
+            try:
                 self._pay()
+            except OSError:
+                self.is_failing = True  # no room: it stays owed
+            else:
+                self.is_failing = False
 
     @contextlib.contextmanager
     def _blamed(self) -> Iterator[None]:
@@ -163,9 +170,12 @@ class IntentLog:
         try:
             yield
         except OSError as error:
-            self.is_failing = True
-            raise LogError(error.errno, error.strerror, str(self._path)) from error
+            raise self._blame(error) from error
         self.is_failing = False
+
+    def _blame(self, error: OSError) -> LogError:
+        self.is_failing = True
+        return LogError(error.errno, error.strerror, str(self._path))
 
     def try_again(self) -> None:
         """Find room for many records, and write one that says nothing: nobody may have anything to write
@@ -198,9 +208,10 @@ class IntentLog:
             os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise OSError(errno.ENOSPC, "no room for the intent log", str(self._path))
         self._size_bytes += written
-        # Without it a cut that comes later would not be noticed; the record itself stands.
-        with contextlib.suppress(OSError):
+        try:
             os.pwrite(self._start_fd, self._size_bytes.to_bytes(8, "little"), _REACH_AT)
+        except OSError:
+            pass  # a cut that comes later would not be noticed; the record itself stands
 
     def reset(self) -> None:
         """Forget everything; only while nothing is pending and both legs are durable.

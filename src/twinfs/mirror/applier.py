@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from twinfs.fsio.metadata import child_path, copy_metadata, fd_path, own, reading_source
+from twinfs.fsio.metadata import child_path, copy_metadata, fd_path, own, own_open, reading_source
 from twinfs.fsio.syscalls import RENAME_EXCHANGE, open_beneath, renameat2
 from twinfs.fsio.tree import remove_tree
 from twinfs.journal.log import IntentLog
@@ -31,7 +31,7 @@ from twinfs.journal.records import (
     renamed,
     touched_by,
 )
-from twinfs.mirror.failures import UNEXPECTED, is_full, is_leg_failure
+from twinfs.mirror.failures import UNEXPECTED, BusyError, is_full, is_leg_failure
 from twinfs.mirror.quarantine import Quarantine
 from twinfs.mirror.versions.keeper import Keeper
 from twinfs.mirror.versions.records import Why
@@ -42,10 +42,22 @@ GONE: Final = b"/"
 """The path of what was removed from the secondary meanwhile: no name is like it."""
 
 
+Look = Callable[[int], os.stat_result | None]
+"""At an open object of the primary; None when that is not the moment."""
+
+
 class Follower(Protocol):
     """Something that must know where its object is on the secondary."""
 
     path: bytes
+
+
+class Opening(Protocol):
+    """Who makes a file and wants it open for writing. `times_ns` are the (atime, mtime) it is to have."""
+
+    times_ns: tuple[int, int]
+
+    def opened(self, fd: int) -> None: ...
 
 
 class Applier:
@@ -94,10 +106,11 @@ class Applier:
         """A path for calls that take no dir_fd."""
         return child_path(*self.locate(path))
 
-    def apply(self, number: int, change: NameChange) -> tuple[bytes, ...]:
-        """Do it; returns the paths to compare when that did not work, except for a failing leg."""
+    def apply(self, number: int, change: NameChange, new: Opening | None = None) -> tuple[bytes, ...]:
+        """Do it; returns the paths to compare when that did not work, except for a failing leg. `new` gets
+        the file that this makes, open for writing."""
         try:
-            return self.attempt(number, change)
+            return self.attempt(number, change, new)
         except OSError as error:
             if is_leg_failure(error):
                 raise
@@ -107,7 +120,7 @@ class Applier:
                 self.troubles.append((change.path, error))
             return (change.source, change.path) if isinstance(change, Rename) else (change.path,)
 
-    def attempt(self, number: int, change: NameChange) -> tuple[bytes, ...]:
+    def attempt(self, number: int, change: NameChange, new: Opening | None = None) -> tuple[bytes, ...]:
         """The same, with every error raised."""
         self.keeper.at(number, self.since_ns if number else time.time_ns())
         try:
@@ -115,7 +128,7 @@ class Applier:
                 case Rename(is_exchange=True):
                     self._exchange(number, change)
                 case Create():
-                    return self._create(change)
+                    return self._create(change, new)
                 case Link():
                     return self._link(change)
                 case Remove():
@@ -139,15 +152,15 @@ class Applier:
         """Not done, because a later change undoes it: the directory's times have moved all the same."""
         self.touched[parent_of(change.path)] = None
 
-    def _create(self, change: Create) -> tuple[bytes, ...]:
+    def _create(self, change: Create, new: Opening | None) -> tuple[bytes, ...]:
         dir_fd, name = self.locate(change.path)
         kind = stat.S_IFMT(change.mode)
         self.keeper.making(dir_fd, name, change.path)
         try:
             if kind == stat.S_IFREG:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                os.close(os.open(name, flags, 0o600, dir_fd=dir_fd))
-            elif kind == stat.S_IFDIR:
+                self._create_file(dir_fd, name, change, new)
+                return ()
+            if kind == stat.S_IFDIR:
                 os.mkdir(name, 0o700, dir_fd=dir_fd)
             elif kind == stat.S_IFLNK:
                 os.symlink(change.target, name, dir_fd=dir_fd)
@@ -159,6 +172,23 @@ class Applier:
                 return (change.path,)
         self._own(dir_fd, name, change)
         return ()
+
+    @staticmethod
+    def _create_file(dir_fd: int, name: bytes, change: Create, new: Opening | None) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=dir_fd)
+        try:
+            own_open(fd, change.uid, change.gid)
+            os.chmod(fd, stat.S_IMODE(change.mode))
+            if new is not None:
+                os.utime(fd, ns=new.times_ns)
+        except BaseException:
+            os.close(fd)
+            raise
+        if new is None:
+            os.close(fd)
+        else:
+            new.opened(fd)
 
     def _own(self, dir_fd: int, name: bytes, change: Create) -> None:
         own(child_path(dir_fd, name), change.uid, change.gid, follow=False)
@@ -275,6 +305,11 @@ class Applier:
         finally:
             os.close(fd)
 
+    def set_times(self, path: bytes, times_ns: tuple[int, int]) -> None:
+        """(atime, mtime) in nanoseconds since the epoch."""
+        dir_fd, name = self.locate(path)
+        os.utime(name, ns=times_ns, dir_fd=dir_fd, follow_symlinks=False)
+
     def truncate(self, path: bytes, size: int) -> None:
         dir_fd, name = self.locate(path)
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -288,20 +323,21 @@ class Applier:
         finally:
             os.close(fd)
 
-    def copy_times(self, primary_fd: int, path: bytes) -> OSError | None:
+    def copy_times(self, primary_fd: int, path: bytes, look: Look = os.fstat) -> OSError | None:
         """Only atime and mtime; an object that either leg lacks is left to what is still pending.
 
-        Returns why the secondary refused, if it did; raises when it fails.
+        Returns why the secondary refused, if it did, BusyError where `look` at the primary's shows nothing
+        to go by; raises when the secondary fails.
         """
         try:
-            self._copy_times(primary_fd, path)
+            self._copy_times(primary_fd, path, look)
         except OSError as error:
             if is_leg_failure(error):
                 raise
             return error
         return None
 
-    def _copy_times(self, primary_fd: int, path: bytes) -> None:
+    def _copy_times(self, primary_fd: int, path: bytes, look: Look) -> None:
         try:
             dir_fd, name = self.locate(path)
             present = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -312,9 +348,11 @@ class Applier:
                 raise
             return
         try:
-            wanted = os.fstat(fd)
+            wanted = look(fd)
         finally:
             os.close(fd)
+        if wanted is None:
+            raise BusyError(path)
         if present.st_mtime_ns != wanted.st_mtime_ns:
             times = (wanted.st_atime_ns, wanted.st_mtime_ns)
             os.utime(name, ns=times, dir_fd=dir_fd, follow_symlinks=False)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -24,6 +24,10 @@ from twinfs.mirror.applier import Applier
 from twinfs.mirror.lane import Job, Lane
 
 _T = TypeVar("_T")
+
+
+_CLOSING_SECONDS: Final = 0.02
+_MOST_TO_CLOSE: Final = 64
 
 
 class Attachment:
@@ -89,8 +93,19 @@ class Attachment:
         """
         with self._closing:
             self._to_close.append(fd)
-            is_first = len(self._to_close) == 1
-        if is_first and not self.is_given_up:
+            waiting = len(self._to_close)
+        if self.is_given_up:
+            if self._is_closed:  # all calls had come back: nobody else would
+                threading.Thread(target=self._close_some, name="secondary-close", daemon=True).start()
+        elif waiting == 1:
+            # Together with those of the next moments: to wake a thread for each costs more than closing.
+            trio.lowlevel.spawn_system_task(self._close_soon)
+        elif waiting == _MOST_TO_CLOSE:
+            self.data.start(self._close_some)
+
+    async def _close_soon(self) -> None:
+        await trio.sleep(_CLOSING_SECONDS)
+        if not self.is_given_up and self._to_close:
             self.data.start(self._close_some)
 
     def _close_some(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
+
+import msgspec
 
 from twinfs.fsio.metadata import child_path, fd_path, list_xattrs
 from twinfs.mirror.content import Content
@@ -18,8 +19,7 @@ _ACCESS_ACL = b"system.posix_acl_access"
 _BLOCKS, _FREE, _AVAILABLE, _FILES, _FREE_FILES, _AVAILABLE_FILES = range(2, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What setattr is to change; None leaves it. Times are nanoseconds since the epoch."""
 
     mode: int | None = None
@@ -69,15 +69,38 @@ class Attributes:
             # The kernel flushes the times of what it is about to forget.
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         path, follow = self._target(node)
-        self._core.mark(node, 0, 0)
+        is_nothing = not is_times and self._is_as_wanted(node, wanted)
+        if not is_nothing:
+            self._core.mark(node, 0, 0)
         if is_owner:
             self._chown(path, follow, wanted)
         if wanted.mode is not None:
             os.chmod(path, wanted.mode & 0o7777)
+        if is_nothing:
+            return self.stat(node)
         if is_times:
-            self._utime(path, follow, wanted)
-        await self._core.mirror_metadata(node)
-        return self.stat(node)
+            self._utime(node, wanted)
+        if is_owner or wanted.mode is not None:
+            await self._core.mirror_metadata(node)
+            return self.stat(node)
+        # What the file system made of them: it may keep no nanoseconds.
+        status = self.stat(node)
+        await self._core.mirror_times(node, (status.st_atime_ns, status.st_mtime_ns))
+        return status
+
+    def _is_as_wanted(self, node: Node, wanted: Wanted) -> bool:
+        """Whether owner and mode are that already, as where an archive is unpacked: only the ctime will move,
+        which no leg has of the other. Not with set-id bits or capabilities, which chown(2) takes away."""
+        present = self.stat(node)
+        uid = present.st_uid if wanted.uid is None else wanted.uid
+        gid = present.st_gid if wanted.gid is None else wanted.gid
+        mode = stat.S_IMODE(present.st_mode)
+        if (uid, gid) != (present.st_uid, present.st_gid) or mode & (stat.S_ISUID | stat.S_ISGID):
+            return False
+        if wanted.mode is not None and wanted.mode & 0o7777 != mode:
+            return False
+        path, follow = self._target(node)
+        return not list_xattrs(path, follow=follow)
 
     @staticmethod
     def _chown(path: bytes, follow: bool, wanted: Wanted) -> None:
@@ -85,20 +108,25 @@ class Attributes:
         gid = -1 if wanted.gid is None else wanted.gid
         os.chown(path, uid, gid, follow_symlinks=follow)
 
-    @staticmethod
-    def _utime(path: bytes, follow: bool, wanted: Wanted) -> None:
+    def _utime(self, node: Node, wanted: Wanted) -> None:
         atime_ns, mtime_ns = wanted.atime_ns, wanted.mtime_ns
         if atime_ns is None or mtime_ns is None:
-            present = os.stat(path, follow_symlinks=follow)
+            present = self.stat(node)
             atime_ns = present.st_atime_ns if atime_ns is None else atime_ns
             mtime_ns = present.st_mtime_ns if mtime_ns is None else mtime_ns
-        os.utime(path, ns=(atime_ns, mtime_ns), follow_symlinks=follow)
+        if node.file is not None and node.file.fd >= 0:
+            os.utime(node.file.fd, ns=(atime_ns, mtime_ns))
+        else:
+            path, follow = self._target(node)
+            os.utime(path, ns=(atime_ns, mtime_ns), follow_symlinks=follow)
 
     def read_link(self, node: Node) -> bytes:
         path, _ = self._target(node)
         return os.readlink(path)
 
     def get_xattr(self, node: Node, name: bytes) -> bytes:
+        if node.file is not None and node.file.fd >= 0:
+            return os.getxattr(node.file.fd, name)
         path, follow = self._target(node)
         return os.getxattr(path, name, follow_symlinks=follow)
 

@@ -153,7 +153,7 @@ class Content:
                 return await self._write_primary(file, offset, data)
             return await self._write_both(node, file, mark, offset, data)
         finally:
-            mark.in_flight -= 1
+            self._core.write_ended(mark)
 
     async def _write_primary(self, file: OpenFile, offset: int, data: bytes) -> int:
         if len(data) <= _INLINE_BYTES:
@@ -199,10 +199,12 @@ class Content:
     async def _strip_set_id(self, node: Node) -> None:
         """Writing takes set-user-ID and set-group-ID away; as root the legs' kernel would not, and this
         mount told the kernel that we do (FUSE_HANDLE_KILLPRIV_V2, linux/fuse.h)."""
-        path = self._path(node)
-        mode = os.stat(path).st_mode
+        file = node.file
+        is_open = file is not None and file.fd >= 0
+        mode = (os.fstat(file.fd) if file is not None and is_open else os.stat(self._path(node))).st_mode
         if not mode & _SET_ID:
             return
+        path = self._path(node)
         self._core.mark(node, 0, 0)
         os.chmod(path, stat.S_IMODE(mode) & ~_SET_ID)
         await self._core.mirror_metadata(node)
@@ -220,6 +222,21 @@ class Content:
         if file is not None:
             file.changes += 1
         mark = self._core.mark(node, min(size, old_size), Ranges.OPEN_END)
+        if mark is None:
+            self._truncate_primary(path, file, size)
+            return
+        mark.in_flight += 1
+        try:
+            self._truncate_primary(path, file, size)
+            where = self._core.mirrored_path(node)
+            if not mark.is_behind and where is not None:
+                applier = self._core.applier
+                await self._core.on_secondary(lambda: applier.truncate(where, size), mark)
+        finally:
+            self._core.write_ended(mark)
+
+    @staticmethod
+    def _truncate_primary(path: bytes, file: OpenFile | None, size: int) -> None:
         before = os.stat(path)
         # An open descriptor may write what the file's mode now forbids.
         if file is not None and file.write_fd >= 0:
@@ -228,17 +245,6 @@ class Content:
             os.truncate(path, size)
         with contextlib.suppress(PermissionError):
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        if mark is None or mark.is_behind:
-            return
-        where = self._core.mirrored_path(node)
-        if where is None:
-            return
-        applier = self._core.applier
-        mark.in_flight += 1
-        try:
-            await self._core.on_secondary(lambda: applier.truncate(where, size), mark)
-        finally:
-            mark.in_flight -= 1
 
     async def fsync(self, node: Node, *, is_data_only: bool) -> None:
         """Durable where the mode promises it: sync, both legs; batched, the primary and the intent log."""
@@ -371,9 +377,10 @@ def _pwrite_keeping_times(fd: int, data: bytes, offset: int) -> int:
     sends it when it has moved; ours would be milliseconds later, and a remount would show another."""
     before = os.fstat(fd)
     written = _pwrite_all(fd, data, offset)
-    # Not the owner, as an ordinary user: then it moves.
-    with contextlib.suppress(PermissionError):
+    try:
         os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+    except PermissionError:
+        pass  # not the owner, as an ordinary user: then it moves
     return written
 
 

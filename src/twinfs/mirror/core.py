@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from twinfs.journal.records import (
@@ -23,7 +24,9 @@ from twinfs.mirror.attaching import Attaching
 from twinfs.mirror.brake import HeldError
 from twinfs.mirror.failures import is_full, is_leg_failure
 from twinfs.mirror.lane import Job, gave_up
+from twinfs.mirror.newfile import NewFile
 from twinfs.mirror.nodes import Node
+from twinfs.mirror.openfile import order_of
 from twinfs.mirror.plan import Change, without_passing
 from twinfs.mirror.stale import StaleMark
 
@@ -72,19 +75,46 @@ class Core(Attaching):
         self.names_number = number
         return number
 
-    async def mirror_names(self, number: int) -> None:
-        """In sync mode, wait until the secondary has the change; its failure is not the caller's."""
+    async def mirror_names(self, number: int, new: NewFile | None = None) -> None:
+        """In sync mode, wait until the secondary has the change; its failure is not the caller's. `new` is
+        the file that the change makes: what it has in the end is the caller's to keep, or to let go."""
         if not self.is_mirroring_now or (self.is_suspect(b"") and not self._asked):
             return
+        if new is None:
+            work = partial(self.catch_up, number)
+        else:
+            new.begin(self.attachment, self.doubts)
+            work = partial(self._make_open, number, new)
         try:
-            await self.lane.run(lambda: self.catch_up(number))
+            await self.lane.run(work)
         except OSError as error:
             self.secondary_failed(error)
         await self.wait_for_comparison()
 
-    def catch_up(self, number: int) -> None:
+    def _make_open(self, number: int, new: NewFile) -> None:
+        """In the lane: `catch_up`, and hand the new file over, open."""
+        try:
+            self.catch_up(number, new)
+        except BaseException:
+            new.drop()
+            raise
+        new.hand_over()
+
+    def keep_new(self, new: NewFile, node: Node) -> None:
+        """The new file's first write finds it open on the secondary; unless that may be another file by now,
+        or somebody has been at it since."""
+        file = node.file
+        is_same_disk = new.is_of(self.attachment) and new.doubts == self.doubts
+        is_untouched = node.stale is None and node.ident not in self.copying
+        is_right = is_same_disk and is_untouched and not self.is_suspect(node.path())
+        if is_right and file is not None and file.secondary_fd < 0:
+            file.secondary_fd, new.fd = new.fd, -1
+        else:
+            new.let_go()
+
+    def catch_up(self, number: int, new: NewFile | None = None) -> None:
         """In the lane: apply every pending change of names up to `number`, in order. HeldError before the
-        first of them when all that are pending would delete too much."""
+        first of them when all that are pending would delete too much. `new` is what the last one makes."""
         attachment = self.attachment
         pending = list(self.pending)
         applier = attachment.applier
@@ -99,14 +129,15 @@ class Core(Attaching):
             attachment.applier.reached(change.number)
             names = planned.get(change.number)
             attachment.applier.since_ns = int(change.since * 1e9)
-            unexpected = attachment.applier.apply(change.number, names) if names is not None else ()
+            made = new if change.number == number else None
+            unexpected = () if names is None else attachment.applier.apply(change.number, names, made)
             with attachment.lock:
                 if attachment.is_given_up:
                     # Done or not, it stays pending, as after a kill: the disk may have been away.
                     raise gave_up()
                 self._note_applied(change, names, unexpected)
         attachment.applier.reached(number + 1)
-        if len(batch) == 1 and isinstance(batch[0].names, Create):
+        if len(batch) == 1 and isinstance(batch[0].names, Create) and (new is None or not new.is_opened):
             # Somebody waits for this one: to them it is done, times and all.
             attachment.applier.copy_times(self.primary_fd, batch[0].names.path)
 
@@ -179,6 +210,21 @@ class Core(Attaching):
 
     async def mirror_metadata(self, node: Node) -> None:
         """In sync mode, give the secondary's object the primary's owner, mode, xattrs and times."""
+        await self._mirror_to(
+            node, lambda path: self.applier.copy_metadata(self.primary_fd, path, self.is_node(node))
+        )
+
+    async def mirror_times(self, node: Node, times_ns: tuple[int, int]) -> None:
+        """The same where nothing but the times were set on the primary, to these (atime, mtime). Without an
+        await since then: whoever comes to the secondary last sets what the primary got last."""
+        mark = node.stale
+        if mark is None:
+            await self.wait_for_comparison()
+            return
+        mark.times_ns = times_ns
+        await self._mirror_to(node, lambda path: self.applier.set_times(path, mark.times_ns))
+
+    async def _mirror_to(self, node: Node, act: Callable[[bytes], None]) -> None:
         mark = node.stale
         if mark is None:
             await self.wait_for_comparison()
@@ -194,8 +240,8 @@ class Core(Attaching):
             return
         mark.in_flight += 1
         try:
-            await self.on_secondary(
-                lambda: self.applier.copy_metadata(self.primary_fd, path, self.is_node(node)), mark
-            )
+            # A write there puts the times back to what they were before: not while this sets them.
+            async with order_of(node.file):
+                await self.on_secondary(lambda: act(path), mark)
         finally:
             mark.in_flight -= 1

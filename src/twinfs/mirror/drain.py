@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -21,7 +22,7 @@ from twinfs.mirror.brake import HeldError
 from twinfs.mirror.chunk import CHUNK_BYTES, CHUNK_OBJECTS, ChunkCopier
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
-from twinfs.mirror.failures import is_full, is_leg_failure
+from twinfs.mirror.failures import BusyError, is_full, is_leg_failure
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.progress import Meter, OnProgress
 from twinfs.mirror.rebuild import Rebuild, Rebuilt
@@ -280,9 +281,7 @@ class Drainer:
         touched = [
             path for path in list(core.applier.touched) if path not in behind and not core.is_suspect(path)
         ]
-        paths = [path for _, _, path in marks] + touched
-
-        refused = await self._copy_times(paths)
+        refused = await self._copy_times({path: node.ident for node, _, path in marks}, touched)
         for node, mark, path in marks:
             if path not in refused and _is_done(node, mark, is_forced=False):
                 core.on_secondary_now(path)
@@ -293,19 +292,25 @@ class Drainer:
                     core.applier.touched.pop(path, None)
         await self._rest()
 
-    async def _copy_times(self, paths: list[bytes]) -> set[bytes]:
-        """Returns the paths whose times the secondary refuses."""
-        applier, primary_fd = self._core.applier, self._core.primary_fd
-        if not paths:
+    async def _copy_times(self, idents: dict[bytes, int], touched: list[bytes]) -> set[bytes]:
+        """Of the objects that `idents` names, and of what is at `touched` now. Returns the paths whose times
+        the secondary refuses, and those that are another object's by now, or being written."""
+        core = self._core
+        applier, primary_fd = core.applier, core.primary_fd
+        looks = dict.fromkeys(touched, 0) | idents
+        if not looks:
             return set()
 
-        def work() -> list[Trouble]:
-            tried = [(path, applier.copy_times(primary_fd, path)) for path in paths]
+        def work() -> list[tuple[bytes, OSError]]:
+            tried = [
+                (path, applier.copy_times(primary_fd, path, partial(core.look_between_writes, ident=ident)))
+                for path, ident in looks.items()
+            ]
             return [(path, error) for path, error in tried if error is not None]
 
-        troubles = await self._core.lane.run(work)
-        self._troubles += troubles
-        return {path for path, _ in troubles}
+        refused = await core.lane.run(work)
+        self._troubles += [each for each in refused if not isinstance(each[1], BusyError)]
+        return {path for path, _ in refused}
 
     async def make_durable(self) -> None:
         """Both legs, whatever is going on."""

@@ -49,3 +49,10 @@ def is_shortage(error: OSError) -> bool:
 def is_full(error: OSError) -> bool:
     """No room, for everybody or for one user: what is there stays, and can be deleted."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+class BusyError(OSError):
+    """Nobody's fault: the primary's object is being written, and its times are not its own at that moment."""
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(errno.EBUSY, "it is being written", path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -17,6 +18,8 @@ from twinfs.journal.records import (
 from twinfs.mirror.comparing import Comparing
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.stale import StaleMark
+
+_LOOKS: Final = 5
 
 
 class Marks(Comparing):
@@ -173,6 +176,25 @@ class Marks(Comparing):
             if self.holds.get(node.ident) is landed:
                 del self.holds[node.ident]
             landed.set()
+
+    def write_ended(self, mark: StaleMark) -> None:
+        """A write that counted as in flight is over. In this order: see `look_between_writes`."""
+        self.writes_ended += 1
+        mark.in_flight -= 1
+
+    def look_between_writes(self, fd: int, ident: int = 0) -> os.stat_result | None:
+        """In the lane: the status of an object of the primary. None while it is written to, because a write
+        moves the mtime for a moment and puts it back; and where it is not the node `ident`, if not 0."""
+        for _ in range(_LOOKS):
+            ended = self.writes_ended
+            status = os.fstat(fd)
+            found = self.nodes.ident_of(status)
+            node = self.nodes.get(found)
+            if ident not in (0, found) or (node is not None and _is_in_flight(node)):
+                return None
+            if ended == self.writes_ended:
+                return status
+        return None
 
     def is_node(self, node: Node) -> Callable[[os.stat_result], bool]:
         """Whether a status is the node's: a path may lead to another object by the time it is opened."""

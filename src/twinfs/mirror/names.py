@@ -6,19 +6,23 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Final
+
+import msgspec
 
 from twinfs.fsio.metadata import child_path
 from twinfs.fsio.syscalls import RENAME_EXCHANGE, RENAME_NOREPLACE, renameat2
 from twinfs.journal.records import Create, Exclude, Link, NameChange, Remove, Rename
 from twinfs.mirror.core import Core
 from twinfs.mirror.label import LABEL_DIRECTORY
+from twinfs.mirror.newfile import NewFile
 from twinfs.mirror.nodes import ROOT_ID, Node
 from twinfs.mirror.openfile import OpenFile
 
+_NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+
+class Caller(msgspec.Struct, frozen=True):
     """Who asks: new objects belong to them."""
 
     uid: int
@@ -58,13 +62,14 @@ class Names:
         """A new directory, symbolic link, or special file; `mode` includes the type."""
         dir_fd = self._nodes.directory(parent)
 
-        def act() -> None:
+        def act() -> int:
             if stat.S_ISDIR(mode):
                 os.mkdir(name, stat.S_IMODE(mode), dir_fd=dir_fd)
             elif stat.S_ISLNK(mode):
                 os.symlink(target, name, dir_fd=dir_fd)
             else:
                 os.mknod(name, mode, rdev, dir_fd=dir_fd)
+            return -1
 
         return await self._make(parent, name, mode, caller, act, rdev, target)
 
@@ -75,16 +80,18 @@ class Names:
         opened = -1
         dir_fd = self._nodes.directory(parent)
 
-        def act() -> None:
+        def act() -> int:
             nonlocal opened
-            kept = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            opened = os.open(name, kept, stat.S_IMODE(mode), dir_fd=dir_fd)
+            opened = os.open(name, _NEW_FILE, stat.S_IMODE(mode), dir_fd=dir_fd)
+            return opened
 
+        new = NewFile()
         try:
-            node, status = await self._make(parent, name, stat.S_IFREG | mode, caller, act)
+            node, status = await self._make(parent, name, stat.S_IFREG | mode, caller, act, new=new)
         except BaseException:
             if opened >= 0:
                 os.close(opened)
+            new.let_go()
             raise
         if node.file is None:
             node.file = OpenFile()
@@ -93,6 +100,8 @@ class Names:
             node.file.write_fd = opened
         else:
             os.close(opened)
+        if new.fd >= 0:
+            self._core.keep_new(new, node)
         return node, status
 
     async def _make(
@@ -101,41 +110,44 @@ class Names:
         name: bytes,
         mode: int,
         caller: Caller,
-        act: Callable[[], None],
+        act: Callable[[], int],
         rdev: int = 0,
         target: bytes = b"",
+        new: NewFile | None = None,
     ) -> tuple[Node, os.stat_result]:
+        """`act` makes it, and returns a descriptor of it, or -1."""
         self._refuse_label(parent, name, errno.EPERM)
         dir_fd = self._nodes.directory(parent)
-        made: list[tuple[Node, os.stat_result]] = []
+        made: list[tuple[Node, os.stat_result, int]] = []
 
         def change() -> int:
             previous = os.umask(caller.umask)
             try:
-                act()
+                fd = act()
             finally:
                 os.umask(previous)
             try:
-                status = self._give_to(caller, dir_fd, name, mode)
+                self._give_to(caller, dir_fd, name, mode)
+                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False) if fd < 0 else os.fstat(fd)
             except BaseException:
                 (os.rmdir if stat.S_ISDIR(mode) else os.unlink)(name, dir_fd=dir_fd)
                 raise
             node = self._nodes.know(parent, name, status)
             # The kernel's reference, taken before anybody else can run.
             self._nodes.looked_up(node)
-            made.append((node, status))
+            made.append((node, status, fd))
             return node.ident
 
         path = parent.child_path(name)
         if self._core.is_excluded(path, is_directory=stat.S_ISDIR(mode)):
             change()
-            return made[0]
+            return made[0][:2]
         names = Create(path, mode & ~caller.umask, caller.uid, caller.gid, rdev, target)
         number = self._core.announce(names, change)
-        node, status = made[0]
+        node, status, fd = made[0]
         # A set-gid directory or an inherited ACL makes the object other than was announced.
         is_as_announced = (status.st_mode, status.st_uid, status.st_gid) == (names.mode, names.uid, names.gid)
-        if not is_as_announced or os.listxattr(child_path(dir_fd, name), follow_symlinks=False):
+        if not is_as_announced or _has_xattrs(dir_fd, name, fd):
             mark = self._core.mark(node, 0, 0, is_done=True)
             if mark is not None:
                 mark.in_flight += 1
@@ -146,10 +158,12 @@ class Names:
                 if mark is not None:
                     mark.in_flight -= 1
         else:
-            await self._core.mirror_names(number)
+            if new is not None:
+                new.times_ns = (status.st_atime_ns, status.st_mtime_ns)
+            await self._core.mirror_names(number, new)
         return node, status
 
-    def _give_to(self, caller: Caller, dir_fd: int, name: bytes, mode: int) -> os.stat_result:
+    def _give_to(self, caller: Caller, dir_fd: int, name: bytes, mode: int) -> None:
         """New objects belong to who made them, in a set-gid directory to the directory's group."""
         if (caller.uid, caller.gid) != self._own:
             is_inherited = os.fstat(dir_fd).st_mode & stat.S_ISGID
@@ -159,7 +173,6 @@ class Names:
             set_id = mode & (stat.S_ISUID | stat.S_ISGID)
             if set_id and stat.S_ISREG(mode):  # chown(2) cleared them
                 os.chmod(name, stat.S_IMODE(mode & ~caller.umask), dir_fd=dir_fd)
-        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
     async def link(self, node: Node, parent: Node, name: bytes) -> os.stat_result:
         """Another name for a file."""
@@ -261,6 +274,12 @@ class Names:
         core.compare_later(inside)
         move.act()
         return 0
+
+
+def _has_xattrs(dir_fd: int, name: bytes, fd: int) -> bool:
+    """Whether what was made has inherited an ACL, or a label. `fd`: of it, or -1."""
+    names = os.listxattr(child_path(dir_fd, name), follow_symlinks=False) if fd < 0 else os.listxattr(fd)
+    return bool(names)
 
 
 class _Move:

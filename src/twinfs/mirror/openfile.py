@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from contextlib import AbstractAsyncContextManager
 
 import trio
 
 from twinfs.mirror.sides import Sides
+
+
+class Order:
+    """One at a time, first come first served. Where nobody is before one, it costs no round of the loop, as
+    trio's own `async with` does."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class OpenFile:
@@ -27,7 +48,7 @@ class OpenFile:
         self.secondary_fd = -1
         self.sides: Sides | None = None
         self.changes = 0
-        self.order = trio.Lock()
+        self.order = Order()
 
     @property
     def fd(self) -> int:
@@ -54,3 +75,8 @@ class OpenFile:
         for fd in {self.read_fd, self.write_fd} - {-1}:
             os.close(fd)
         self.read_fd = self.write_fd = -1
+
+
+def order_of(file: OpenFile | None) -> AbstractAsyncContextManager[None]:
+    """What keeps those apart that write to the secondary's file; of one that is not open, nothing."""
+    return contextlib.nullcontext() if file is None else file.order

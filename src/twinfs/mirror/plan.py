@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from twinfs.journal.records import Create, Exclude, Link, NameChange, Remove, Rename
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A change of names that the primary has done. `since` is seconds since the epoch. `is_waited_for`: its
     caller, in sync mode, was not to be answered before the secondary had it."""
 

@@ -14,7 +14,8 @@ class StaleMark:
     mode) every answered write reached both legs, and the mark covers what is in flight. `is_ahead`: it is
     copied only because the primary refused a write that the secondary may have done. `is_torn`: the secondary
     may have some writes and lack others, so what it has was never the file. `in_flight` counts the callers
-    that are at the secondary, `waiting` those that will be when a comparison is over.
+    that are at the secondary, `waiting` those that will be when a comparison is over. `times_ns`: the
+    (atime, mtime) that the primary got last, as far as they were set alone.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class StaleMark:
         "number",
         "ranges",
         "since",
+        "times_ns",
         "waiting",
     )
 
@@ -43,3 +45,4 @@ class StaleMark:
         self.is_torn = False
         self.is_touched = True
         self.in_flight = self.waiting = 0
+        self.times_ns = (0, 0)

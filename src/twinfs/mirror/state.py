@@ -68,6 +68,7 @@ class State:
         """Told by the lane of what was renamed to below the path that is being compared."""
         self.stale: dict[int, Node] = {}
         self.copying: set[int] = set()
+        self.writes_ended = 0
         self.names_number = 0
         self._is_naming = False
         self.is_durable = False

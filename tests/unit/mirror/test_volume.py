@@ -149,7 +149,7 @@ async def test_a_refusal_of_the_primary_is_the_answer_and_touches_neither_leg(gr
 async def test_a_secondary_that_fails_is_not_the_callers_problem_and_catches_up(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(applier: Applier, number: int, change: NameChange) -> tuple[bytes, ...]:
+    def fail(applier: Applier, number: int, change: NameChange, new: object) -> tuple[bytes, ...]:
         raise OSError(errno.EIO, "a dying disk")
 
     async with running(ground) as user:
