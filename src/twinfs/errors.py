@@ -89,3 +89,7 @@ class ImageError(TwinfsError):
 
 class VersionError(TwinfsError):
     """There is no such version, or it cannot be restored: the message says why."""
+
+
+class QuarantineError(TwinfsError):
+    """There is no such object in quarantine, or it cannot be put where it was asked to be."""

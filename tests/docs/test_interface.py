@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from docs.markdown import INTERFACE, ROOT, first_column, rows, section
-from twinfs import errors, model
+from twinfs import errors, imageinfo, model
 from twinfs.cli import image
 from twinfs.cli.main import SUMMARIES
 from twinfs.daemon import config, options
@@ -63,10 +63,10 @@ def test_fields_of_image_info_are_documented():
     text = section(INTERFACE, "JSON")
     inner = re.search(r"`twinfs image info --json` prints one object: `\{(.*?)\}`", text)
     assert inner is not None
-    fields = [field.name for field in dataclasses.fields(model.ImageInfo)]
+    fields = [field.name for field in dataclasses.fields(imageinfo.ImageInfo)]
     assert re.findall(r'"(\w+)"', inner[1]) == ["type", *fields]
     documented = {word for words in first_column(text, 1) for word in words}
-    assert documented == {field.name for field in dataclasses.fields(model.ImagePartition)}
+    assert documented == {field.name for field in dataclasses.fields(imageinfo.ImagePartition)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

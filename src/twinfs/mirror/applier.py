@@ -37,6 +37,7 @@ from twinfs.mirror.versions.keeper import Keeper
 from twinfs.mirror.versions.records import Why
 
 _KEPT_DIRECTORIES: Final = 256
+_EXCLUDED: Final = "it is excluded now, and may be on this leg only"
 
 GONE: Final = b"/"
 """The path of what was removed from the secondary meanwhile: no name is like it."""
@@ -249,7 +250,7 @@ class Applier:
         dir_fd, name = self.locate(change.path)
         self.forget(change.path)
         if self.keeps_excluded:
-            Quarantine(self.root_fd).take(dir_fd, name, change.path)
+            Quarantine(self.root_fd).take(dir_fd, name, change.path, _EXCLUDED)
         else:
             remove_tree(dir_fd, name)
 

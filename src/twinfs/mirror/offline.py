@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from twinfs.errors import LegNotMountedError, SplitBrainError, TwinfsError, WrongDiskError
 from twinfs.fsio.syscalls import open_beneath
 from twinfs.journal.log import LogFile
 from twinfs.journal.replay import Recovered, recover
-from twinfs.mirror import unreached
+from twinfs.mirror import quarantined, unreached
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import Label, Leg
 from twinfs.mirror.legs import check_partners, open_legs, other, path_of
 from twinfs.mirror.parting import roles_together
+from twinfs.mirror.quarantined import Stock
 from twinfs.mirror.report import leg_status
 from twinfs.mirror.survey import survey
 from twinfs.mirror.versions.ledger import Ledger, together
@@ -28,6 +29,7 @@ from twinfs.model import (
     LegState,
     LegStatus,
     Pending,
+    PutAside,
     Role,
     Survey,
     VolumeConfig,
@@ -36,6 +38,8 @@ from twinfs.model import (
 )
 
 _MOST_LOOKED_AT: Final = 10_000
+
+_T = TypeVar("_T")
 
 
 def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
@@ -70,6 +74,7 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
         action=action,
         unreached=unreached.load(state_dir / config.name).paths,
         versions=_held(config),
+        quarantine=_put_aside(config),
     )
 
 
@@ -101,16 +106,24 @@ def _size_of(root_fd: int, path: bytes) -> int:
 def _held(config: VolumeConfig) -> Held | None:
     if config.keep_versions_seconds is None:
         return None
-    found: list[Held] = []
+    return together(_of_each_leg(config, lambda leg: Ledger().held(leg.fd)))
+
+
+def _put_aside(config: VolumeConfig) -> PutAside:
+    return quarantined.together(_of_each_leg(config, lambda leg: Stock().held(leg.fd, leg.role)))
+
+
+def _of_each_leg(config: VolumeConfig, look: Callable[[Leg], _T]) -> list[_T]:
+    """Of those that are there: what is wrong with a leg is said elsewhere."""
+    found: list[_T] = []
     for place in Role:
-        # What is wrong with a leg is said elsewhere.
         with contextlib.suppress(TwinfsError, OSError):
             leg = Leg.open(place, path_of(config, place), config.volume_id)
             try:
-                found.append(Ledger().held(leg.fd))
+                found.append(look(leg))
             finally:
                 leg.close()
-    return together(found)
+    return found
 
 
 def promotion(config: VolumeConfig, state_dir: Path) -> Survey | None:
