@@ -91,7 +91,7 @@ class Leg:
         """Open and check. LegNotMountedError without a label, WrongDiskError with another's."""
         fd = _open_directory(place, path)
         try:
-            label = _read_label(fd)
+            label = _read_label(fd, path)
             if label is None:
                 raise LegNotMountedError(
                     f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
@@ -131,7 +131,7 @@ class Leg:
 
     def is_still_labelled(self) -> bool:
         """Whether the label on the disk is still this leg's."""
-        label = _read_label(self.fd)
+        label = _read_label(self.fd, self.path)
         return label is not None and (label.volume_id, label.leg) == (self.label.volume_id, self.label.leg)
 
     def close(self) -> None:
@@ -167,7 +167,8 @@ def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str)
         )
 
 
-def _read_label(fd: int) -> Label | None:
+def _read_label(fd: int, path: str) -> Label | None:
+    """`path` is what people call the directory."""
     name = LABEL_DIRECTORY + b"/" + _LABEL_NAME
     try:
         label_fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
@@ -177,14 +178,17 @@ def _read_label(fd: int) -> Label | None:
         try:
             return msgspec.json.decode(file.read(), type=Label)
         except msgspec.MsgspecError as error:
-            raise WrongDiskError(f"the label {os.fsdecode(name)} cannot be read: {error}") from error
+            raise WrongDiskError(
+                f"{path}: its label, {os.fsdecode(name)}, is damaged ({error}); refusing to touch it.\n"
+                f"  Check the disk with fsck; if only the label is damaged, put that back from a backup."
+            ) from error
 
 
 def read(role: Role, path: str) -> Label | None:
     """The label of a directory that is not opened as a leg; None without one."""
     fd = _open_directory(role, path)
     try:
-        return _read_label(fd)
+        return _read_label(fd, path)
     finally:
         os.close(fd)
 
@@ -211,7 +215,7 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     try:
         check_apart(primary, secondary)
         for role, fd in fds.items():
-            if (label := _read_label(fd)) is not None:
+            if (label := _read_label(fd, paths[role])) is not None:
                 raise LegInUseError(
                     f"{paths[role]} is already the {label.leg} leg of volume {label.volume!r}."
                 )
@@ -234,7 +238,7 @@ def check_free(path: str, volume_id: str) -> None:
     """That a directory can become a leg of a volume: empty, or labelled for it by an attempt before."""
     fd = _open_directory(Role.SECONDARY, path)
     try:
-        found = _read_label(fd)
+        found = _read_label(fd, path)
         if found is not None:
             if found.volume_id == volume_id and not found.events:
                 return

@@ -49,7 +49,7 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
     is_clean = recovered.is_closed and not changes
     since = min(recovered.since.values(), default=left.modified)
     age = max(0.0, time.time() - since) if changes else 0.0
-    legs, alone, problem = _legs(config, is_clean=is_clean)
+    legs, alone, problem, refused = _legs(config, is_clean=is_clean)
     state = VolumeState.CLEAN if is_clean else VolumeState.DIRTY
     action = None if is_clean else f"twinfs sync {config.name}, or twinfs mount {config.name}"
     if alone is not None:
@@ -58,7 +58,9 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
     for leg in legs:
         if leg.state not in (LegState.IN_SYNC, LegState.STALE):
             state = VolumeState.FAILED if leg.role is Role.PRIMARY else VolumeState.DEGRADED
+            is_said = leg.state is not LegState.MISSING and leg.role in refused
             action = f"the {leg.role} is {leg.state}: mount the right disk at {leg.path}"
+            action = refused[leg.role] if is_said else action
             break
     if problem:
         state, action = VolumeState.FAILED, problem
@@ -113,6 +115,20 @@ def _put_aside(config: VolumeConfig) -> PutAside:
     return quarantined.together(_of_each_leg(config, lambda leg: Stock().held(leg.fd, leg.role)))
 
 
+def log_trouble(config: VolumeConfig, state_dir: Path) -> str:
+    """What is wrong with the intent log as the last session left it; empty where nothing is."""
+    directory = state_dir / config.name
+    left = LogFile(directory, config.volume_id)
+    for _ in left:
+        pass
+    if left.is_whole:
+        return ""
+    if left.is_there:
+        return f"the intent log in {directory} is damaged, or about other disks"
+    was_used = any(session for session in _of_each_leg(config, lambda leg: leg.label.session))
+    return f"the intent log in {directory} is gone" if was_used else ""
+
+
 def _of_each_leg(config: VolumeConfig, look: Callable[[Leg], _T]) -> list[_T]:
     """Of those that are there: what is wrong with a leg is said elsewhere."""
     found: list[_T] = []
@@ -153,9 +169,13 @@ def differences(config: VolumeConfig, preferred: Role) -> Survey:
         first.close()
 
 
-def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...], Label | None, str]:
-    """Their states, the primary first; the label of one that went on alone; what is wrong between them."""
+def _legs(
+    config: VolumeConfig, *, is_clean: bool
+) -> tuple[tuple[LegStatus, ...], Label | None, str, dict[Role, str]]:
+    """Their states, the primary first; the label of one that went on alone; what is wrong between them, and
+    with those that cannot be used."""
     opened: list[Leg] = []
+    refused: dict[Role, str] = {}
     found: list[LegStatus] = []
     alone: Label | None = None
     for place in Role:
@@ -163,6 +183,7 @@ def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...
             leg = Leg.open(place, path_of(config, place), config.volume_id)
         except TwinfsError as error:
             found.append(LegStatus(place, path_of(config, place), _state_for(error), 0, 0))
+            refused[place] = str(error)
             continue
         opened.append(leg)
         is_in_sync = is_clean or leg.role is Role.PRIMARY
@@ -184,7 +205,7 @@ def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...
     finally:
         for leg in opened:
             leg.close()
-    return tuple(sorted(found, key=lambda leg: leg.role)), alone, problem
+    return tuple(sorted(found, key=lambda leg: leg.role)), alone, problem, refused
 
 
 def _state_for(error: TwinfsError) -> LegState:
