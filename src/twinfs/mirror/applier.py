@@ -86,6 +86,24 @@ class Applier:
             os.close(oldest)
         return fd
 
+    def look_again(self, path: bytes) -> None:
+        """Let go of the directory, and of all below it, when another stands there now, or none: somebody may
+        have moved or removed it behind the volume's back, and what is made through an old descriptor is
+        nowhere."""
+        known = self._directories.get(path)
+        if known is None:
+            return
+        try:
+            fd = open_beneath(self.root_fd, path, os.O_PATH | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            self.forget(path)
+            return
+        try:
+            if not os.path.sameopenfile(fd, known):
+                self.forget(path)
+        finally:
+            os.close(fd)
+
     def locate(self, path: bytes) -> tuple[int, bytes]:
         """(descriptor of the parent, name), for calls that take a dir_fd."""
         parent, _, name = path.rpartition(b"/")

@@ -7,6 +7,7 @@ What only the secondary has goes to quarantine.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -118,9 +119,12 @@ class Comparer:
             os.close(fd)
 
     def look(self, path: bytes) -> tuple[Listing, Listing]:
-        """One name, as listings of its directory that hold nothing else."""
-        name = path.rpartition(b"/")[2]
+        """One name, as listings of its directory that hold nothing else. FileNotFoundError: the secondary
+        has no such directory."""
+        parent, _, name = path.rpartition(b"/")
         primary, secondary = _status(self._primary_fd, path), _status(self._applier.root_fd, path)
+        if primary is not None and secondary is None and _status(self._applier.root_fd, parent) is None:
+            raise FileNotFoundError(errno.ENOENT, "the secondary lacks its directory", path)
         return {name: primary} if primary else {}, {name: secondary} if secondary else {}
 
     def directory(self, path: bytes, primary: Listing, secondary: Listing, trust: Trust) -> Findings:
