@@ -61,6 +61,11 @@ class Label(msgspec.Struct, frozen=True):
     was: Role | None = None
     together_until: float = 0.0
 
+    @property
+    def is_of_new_disk(self) -> bool:
+        """Empty when it was labelled, and never had everything yet. One that gave way has a session."""
+        return not self.events and not self.session
+
 
 class LabelChange(TypedDict, total=False):
     """The fields of a label that say how the legs stand."""

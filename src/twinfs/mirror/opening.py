@@ -100,6 +100,7 @@ def _go_on(core: Core, legs: Legs, left: LogFile, excludes: str) -> list[tuple[s
         excludes=excludes,
         used_since_ns=int(label.changed * 1e9),
         session=label.session,
+        is_second_new=second is not None and second.label.is_of_new_disk,
     )
     if second is not None and second.role is Role.PRIMARY:
         core.compare_later(b"", core.distrusted_since_ns, is_keeping=True)

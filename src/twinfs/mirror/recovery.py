@@ -34,11 +34,19 @@ _CLOCK_SECONDS: Final = 1.0
 
 
 def restore(
-    core: Core, left: LogFile, *, lost_power: bool, excludes: str, used_since_ns: int, session: str
+    core: Core,
+    left: LogFile,
+    *,
+    lost_power: bool,
+    excludes: str,
+    used_since_ns: int,
+    session: str,
+    is_second_new: bool = False,
 ) -> list[str]:
     """Fill `core` with what is pending and begin its log anew. Returns what is worth telling.
 
     `used_since_ns` is when the primary's label last said "in use", `session` what it says of that use.
+    `is_second_new`: what the secondary has was copied there from the primary.
     Before the new log is in place the old one is untouched: a kill here changes nothing.
     """
     recovered = recover(left)
@@ -60,7 +68,7 @@ def restore(
         notes.append("the legs had changed their roles: comparing everything")
         recovered = Recovered(last_number=recovered.last_number)
         since_ns = max(1, left.header.since_ns - CLOCK_SLACK_NS)
-        compare = Compare(b"", since_ns, since_ns, is_keeping=True)
+        compare = Compare(b"", since_ns, since_ns, is_keeping=not is_second_new)
     elif lost_power and not recovered.is_closed:
         notes.append("the machine went down while the volume was in use: comparing what changed since")
         compare = Compare(b"", max(1, left.header.since_ns - CLOCK_SLACK_NS))
