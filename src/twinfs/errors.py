@@ -53,6 +53,10 @@ class LegNotMountedError(LegError):
     """The directory has no label: the disk is not mounted there, or was never initialised."""
 
 
+class LegFaultyError(LegError):
+    """The disk is there, and answers with the errors that disks give."""
+
+
 class WrongDiskError(LegError):
     """A label of another volume or leg, or another file system than last time."""
 

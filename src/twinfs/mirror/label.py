@@ -17,6 +17,7 @@ import msgspec
 
 from twinfs.errors import (
     LegError,
+    LegFaultyError,
     LegInUseError,
     LegNotMountedError,
     UsageError,
@@ -25,6 +26,7 @@ from twinfs.errors import (
 from twinfs.fsio.disks import what_is_shared
 from twinfs.fsio.durable import replace_file
 from twinfs.fsio.identity import boot_id, filesystem_id, is_other_filesystem
+from twinfs.mirror.failures import is_leg_failure
 from twinfs.mirror.folders import TEMPORARY
 from twinfs.mirror.quarantine import QUARANTINE
 from twinfs.model import Role, VolumeConfig
@@ -93,19 +95,27 @@ class Leg:
 
     @staticmethod
     def open(place: Role, path: str, volume_id: str) -> Leg:
-        """Open and check. LegNotMountedError without a label, WrongDiskError with another's."""
+        """Open and check. LegNotMountedError without a label, WrongDiskError with another's, LegFaultyError
+        where the disk fails."""
         fd = _open_directory(place, path)
         try:
-            label = _read_label(fd, path)
-            if label is None:
-                raise LegNotMountedError(
-                    f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
-                    f"refusing to touch it.\n  Mount the disk and try again."
-                )
-            _check(label, place, path, volume_id, filesystem_id(fd))
+            return Leg._open(place, path, fd, volume_id)
+        except OSError as error:
+            os.close(fd)
+            raise _refusal(place, path, error) from error
         except BaseException:
             os.close(fd)
             raise
+
+    @staticmethod
+    def _open(place: Role, path: str, fd: int, volume_id: str) -> Leg:
+        label = _read_label(fd, path)
+        if label is None:
+            raise LegNotMountedError(
+                f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
+                f"refusing to touch it.\n  Mount the disk and try again."
+            )
+        _check(label, place, path, volume_id, filesystem_id(fd))
         return Leg(place, path, fd, label)
 
     @property
@@ -151,7 +161,14 @@ def _open_directory(role: Role, path: str) -> int:
             raise LegNotMountedError(
                 f"{role} leg: {path}: {error.strerror}.\n  Mount the disk and try again."
             ) from error
-        raise LegError(f"{role} leg: {path}: {error.strerror}") from error
+        raise _refusal(role, path, error) from error
+
+
+def _refusal(role: Role, path: str, error: OSError) -> LegError:
+    if is_leg_failure(error):
+        advice = "Look at its cable, and at it with fsck."
+        return LegFaultyError(f"{role} leg: {path}: the disk fails: {error.strerror}.\n  {advice}")
+    return LegError(f"{role} leg: {path}: {error.strerror}")
 
 
 def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str) -> None:

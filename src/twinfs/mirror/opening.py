@@ -143,9 +143,9 @@ def _take_over(
 def _claim(legs: Legs, session: str) -> None:
     legs.primary.write_label(is_in_use=True, change=LabelChange(role=Role.PRIMARY, session=session))
     if legs.secondary is not None:
-        clean_temporaries(legs.secondary.fd)
-        # A full disk must not keep its volume from being mounted to make room.
+        # A full disk must not keep its volume from being mounted to make room, nor one that fails.
         with contextlib.suppress(OSError):
+            clean_temporaries(legs.secondary.fd)
             change = LabelChange(role=Role.SECONDARY, session=session)
             legs.secondary.write_label(is_in_use=True, change=change)
 
