@@ -187,7 +187,8 @@ def abandon(volume: Volume) -> None:
     core.applier.close()
     core.log.close(is_clean=False)
     os.close(core.primary_fd)
-    os.close(core.applier.root_fd)
+    if core.applier.root_fd >= 0:
+        os.close(core.applier.root_fd)
 
 
 class User:
