@@ -53,6 +53,10 @@ class LegNotMountedError(LegError):
     """The directory has no label: the disk is not mounted there, or was never initialised."""
 
 
+class LegFaultyError(LegError):
+    """The disk is there, and answers with the errors that disks give."""
+
+
 class WrongDiskError(LegError):
     """A label of another volume or leg, or another file system than last time."""
 
@@ -89,3 +93,7 @@ class ImageError(TwinfsError):
 
 class VersionError(TwinfsError):
     """There is no such version, or it cannot be restored: the message says why."""
+
+
+class QuarantineError(TwinfsError):
+    """There is no such object in quarantine, or it cannot be put where it was asked to be."""

@@ -139,6 +139,16 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class PutAside:
+    """What is in the quarantines of both legs, a directory counted as one object; `bytes` are the sizes of
+    all files, `since` when the oldest came there, in seconds since the epoch."""
+
+    objects: int = 0
+    bytes: int = 0
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeStatus:
     volume: str
     pid: int | None
@@ -153,6 +163,7 @@ class VolumeStatus:
     """Paths whose last changes went with a primary that failed, until it is back."""
     versions: Held | None = None
     """None where the settings ask for none."""
+    quarantine: PutAside = PutAside()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +238,23 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """One object in a leg's quarantine. `id` is what it is told from others by: the session's folder, then
+    where it is in it. `path` is where it was, until `time`, in seconds since the epoch; `why` is for people.
+
+    `kind` is as a version's; `size_bytes` is that of all files in it.
+    """
+
+    id: str
+    leg: Role
+    path: str
+    time: float
+    why: str
+    kind: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """What a restore did: objects made or replaced, those that were there already, what could not be had
     any more. `at` is the moment in seconds since the epoch."""
@@ -288,9 +316,9 @@ class VolumeConfig:
     """A volume's settings, as its TOML says them (daemon/config.py reads and writes it).
 
     `primary` and `secondary` are absolute paths of the legs' root directories. `at` is "HH:MM" local
-    time or None; in batched mode it replaces `interval_seconds`. `scrub_at` is "sun 03:00" or "03:00".
-    time or None; in batched mode it replaces `interval_seconds`. `on_event` is a program and its
-    arguments, `mail_to` mail addresses; both are empty where nobody is to be told that way.
+    time or None; in batched mode it replaces `interval_seconds`. `scrub_at` is "sun 03:00" or "03:00",
+    local time, too. `on_event` is a program and its arguments, `mail_to` mail addresses; both are empty
+    where nobody is to be told that way.
     """
 
     name: str
@@ -317,80 +345,3 @@ class VolumeConfig:
     secondary_sleeps: bool = False
     keep_versions_seconds: float | None = None
     keep_versions_size: str = "10%"
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePartition:
-    """One entry of an image's partition table, with what is in it.
-
-    `index` is Linux's number; 0 stands for the whole disk. `offset_bytes` is what `losetup -o` would want.
-    `type` is as sfdisk -J gives it, `filesystem`, `label` and `uuid` as blkid gives them. `free_bytes` is
-    None where it takes more than a look to know. `problem` tells why an entry is shown, but not followed.
-    """
-
-    index: int
-    start_sector: int
-    sectors: int
-    offset_bytes: int
-    size_bytes: int
-    type: str
-    name: str
-    bootable: bool
-    filesystem: str
-    label: str
-    uuid: str
-    partition_uuid: str = ""
-    attributes: str = ""
-    total_bytes: int = 0
-    free_bytes: int | None = None
-    warnings: tuple[str, ...] = ()
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLogicalVolume:
-    """A logical volume of LVM2 in an image: `name` is device-mapper's, `group-volume`.
-
-    Or one of the further volumes of an APFS container: `pN-NAME`.
-    """
-
-    name: str
-    size_bytes: int
-    filesystem: str
-    label: str
-    uuid: str
-    total_bytes: int = 0
-    free_bytes: int | None = None
-    warnings: tuple[str, ...] = ()
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSnapshot:
-    """What a qcow2 keeps of the disk as it was. Bytes of names that are no UTF-8 are escapes."""
-
-    name: str
-    path: str
-    """Of its directory in the tree: `/@NAME`."""
-    id: str
-    created_seconds: int
-    """Since 1970."""
-    size_bytes: int
-    """Of the disk then."""
-    state_bytes: int
-    """Of the machine's memory, kept with it; 0: it was not running."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """What `image info` tells. `container` names them all, the outermost first: "xz+qcow2"."""
-
-    container: str
-    virtual_size_bytes: int
-    sector_size: int
-    scheme: str
-    id: str
-    partitions: tuple[ImagePartition, ...]
-    warnings: tuple[str, ...] = ()
-    logical_volumes: tuple[ImageLogicalVolume, ...] = ()
-    snapshots: tuple[ImageSnapshot, ...] = ()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from docs.markdown import INTERFACE, ROOT, first_column, rows, section
-from twinfs import errors, model
-from twinfs.cli import image
+from twinfs import errors, imageinfo, model
+from twinfs.cli import checks, image
 from twinfs.cli.main import SUMMARIES
 from twinfs.daemon import config, options
 
@@ -47,6 +47,10 @@ def test_every_command_is_documented_and_every_documented_command_exists():
     assert documented_commands() == COMMANDS
 
 
+def of(shape: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(shape)]
+
+
 IMAGE_COMMANDS = sorted(image.SUMMARIES)
 
 
@@ -63,10 +67,10 @@ def test_fields_of_image_info_are_documented():
     text = section(INTERFACE, "JSON")
     inner = re.search(r"`twinfs image info --json` prints one object: `\{(.*?)\}`", text)
     assert inner is not None
-    fields = [field.name for field in dataclasses.fields(model.ImageInfo)]
+    fields = [field.name for field in dataclasses.fields(imageinfo.ImageInfo)]
     assert re.findall(r'"(\w+)"', inner[1]) == ["type", *fields]
     documented = {word for words in first_column(text, 1) for word in words}
-    assert documented == {field.name for field in dataclasses.fields(model.ImagePartition)}
+    assert documented == {field.name for field in dataclasses.fields(imageinfo.ImagePartition)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -99,13 +103,44 @@ def test_states_of_volumes_and_legs_are_documented(table, states):
     assert documented == [state.value for state in states]
 
 
+@pytest.mark.parametrize(
+    ("command", "fields"),
+    [
+        ("scrub", of(model.Mismatch)),
+        ("replace --dry-run", ["volume", *of(model.Survey)]),
+        ("versions", of(model.Version)),
+        ("restore", of(model.Restored)),
+        ("quarantine", of(model.Quarantined)),
+        ("events", of(model.Event)),
+        ("events --test", of(model.ChannelTest)),
+        ("doctor", of(checks.Check)),
+    ],
+)
+def test_fields_of_each_json_line_are_documented(command, fields):
+    found = re.search(
+        rf"`twinfs {command} --json`[^`]*? prints[^`{{]*`{{(.*?)}}`", section(INTERFACE, "JSON"), re.DOTALL
+    )
+    assert found is not None
+    documented = re.findall(r'"(\w+)"', found[1])
+    assert documented[0] == "type"
+    assert sorted(documented[1:]) == sorted(fields)
+
+
 def test_fields_of_status_are_documented():
     documented = [word for [word] in first_column(section(INTERFACE, "JSON"))]
     assert documented == ["type", *(field.name for field in dataclasses.fields(model.VolumeStatus))]
 
 
 @pytest.mark.parametrize(
-    ("row", "shape"), [("legs", model.LegStatus), ("pending", model.Pending)], ids=["legs", "pending"]
+    ("row", "shape"),
+    [
+        ("legs", model.LegStatus),
+        ("pending", model.Pending),
+        ("last_scrub", model.ScrubSummary),
+        ("versions", model.Held),
+        ("quarantine", model.PutAside),
+    ],
+    ids=str,
 )
 def test_fields_inside_status_are_documented(row, shape):
     text = next(cells[1] for cells in rows(section(INTERFACE, "JSON")) if cells[0] == f"`{row}`")

@@ -280,6 +280,31 @@ def test_a_split_brain_is_refused_shown_and_settled(base: Path, mode: str, prefe
         end_equal(scene, winner, loser)
 
 
+@pytest.mark.parametrize("role", Role)
+@alongside
+def test_a_disk_that_does_not_even_give_its_label_is_one_that_is_not_there(base: Path, role: Role) -> None:
+    with Scene(base, "sync", "ext4", first="ext4") as scene:
+        volume, is_primary = scene.volume, role is Role.PRIMARY
+        disk = scene.first_disk if is_primary else scene.disk
+        assert disk is not None
+        volume.tolerated.append("the disk fails")
+        volume.umount()
+        disk.shut_down()
+        said = do(volume, "mount", volume.name, volume.mount, code=1)
+        assert f"{disk.path}: the disk fails: Input/output error" in said and "--degraded" in said
+        status = volume.status()
+        assert {leg["path"]: leg["state"] for leg in status["legs"]}[str(disk.path)] == "faulty"
+        assert "the disk fails" in status["action"]
+        assert "the disk fails" in volume.twinfs("doctor", check=False).stdout
+        volume.mount_it("--degraded")
+        use(scene.mount, 1)
+        disk.take_out()
+        disk.put_in()
+        wait_for_state(volume, VolumeState.CLEAN, 40)
+        first, second = (scene.leg, scene.first) if is_primary else (scene.first, scene.leg)
+        end_equal(scene, first, second)
+
+
 @alongside
 def test_a_leg_that_goes_on_alone_says_that_the_other_may_have(base: Path) -> None:
     with Scene(base, "sync", "dir") as scene:

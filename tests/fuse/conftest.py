@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,15 @@ def place(shared_volume: Volume, request: pytest.FixtureRequest) -> Path:
     directory = shared_volume.mount / re.sub(r"\W+", "-", request.node.name)[:100].strip("-")
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def open_fuse_device() -> Iterator[None]:
+    """/dev/fuse open to everybody, as udev makes it; a bare container may have it for root only."""
+    before = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
+    os.chmod("/dev/fuse", 0o666)
+    yield
+    os.chmod("/dev/fuse", before)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def change_today(volume: Volume) -> None:
 def in_quarantine(volume: Volume) -> dict[str, str]:
     """What quarantine holds, by the end of its path: {"only-here/precious": "the last copy"}."""
     found = {}
-    for path in (volume.secondary / ".twinfs/quarantine").rglob("*"):
+    for path in (volume.secondary / ".twinfs/quarantine").glob("*/**/*"):
         if path.is_file() and not path.is_symlink():
             found["/".join(path.relative_to(volume.secondary / ".twinfs/quarantine").parts[1:])] = (
                 path.read_text()

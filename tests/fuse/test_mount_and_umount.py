@@ -321,3 +321,16 @@ def test_a_program_started_from_the_volume_and_its_current_directory_are_fine(vo
     script = "import os; open('made', 'w').write(os.getcwd()); print(sorted(os.listdir('..')))"
     assert run(sys.executable, "-c", script, cwd=volume.mount / "work").stdout == "['work']\n"
     assert (volume.mount / "work/made").read_text() == str(volume.mount / "work")
+
+
+def test_doctor_finds_a_mount_whose_daemon_died_and_the_command_that_mends_it(new_volume):
+    volume = new_volume("sync").init()
+    volume.configure(f'mountpoint = "{volume.mount}"')
+    volume.mount_it()
+    volume.kill()
+    done = volume.twinfs("doctor", check=False)
+    assert done.returncode == 1
+    assert f"{volume.mount} is dead" in done.stdout
+    assert "-> twinfs mount pair" in done.stdout
+    volume.remount()
+    assert "is dead" not in volume.twinfs("doctor", check=False).stdout

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,15 +38,6 @@ for refused in (lambda: os.mknod("device", 0o20600, os.makedev(1, 3)), lambda: o
 assert os.stat("hard").st_uid == os.getuid()
 print(sorted(os.listdir(".")))
 """
-
-
-@pytest.fixture
-def open_fuse_device() -> Iterator[None]:
-    """/dev/fuse open to everybody, as udev makes it; a bare container may have it for root only."""
-    before = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
-    os.chmod("/dev/fuse", 0o666)
-    yield
-    os.chmod("/dev/fuse", before)
 
 
 @pytest.fixture(params=("sync", "batched"))

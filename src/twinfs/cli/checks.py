@@ -11,11 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from twinfs.daemon.channels import find_sendmail
 from twinfs.daemon.paths import Paths
-from twinfs.errors import TwinfsError
-from twinfs.mirror.label import one_disk
-from twinfs.model import VolumeConfig
 
 _MIN_PYTHON = (3, 11)
 _MIN_KERNEL = (5, 15)
@@ -134,50 +130,6 @@ def writable(directory: Path) -> Check:
         return Check(str(directory), Verdict.OK, "can be written" if nearest == directory else "can be made")
     fix = f"sudo install -d -o {os.geteuid()} {directory}"
     return Check(str(directory), Verdict.MISSING, f"{nearest} cannot be written by you", fix)
-
-
-def two_disks(volume: VolumeConfig) -> Iterator[Check]:
-    """Whether the legs are on two disks, as far as that can be told."""
-    try:
-        shared = one_disk(volume.primary, volume.secondary)
-    except TwinfsError:
-        return  # one is not there, which is a finding of its own
-    if shared:
-        message = f"both legs are on {shared}: when that fails, both copies are gone"
-        fix = f"twinfs replace {volume.name} secondary NEWDIR, with NEWDIR on another disk"
-        yield Check(f"volume {volume.name}, disks", Verdict.ADVICE, message, fix)
-
-
-def channels(volume: VolumeConfig) -> Iterator[Check]:
-    """Whether those that the settings name could be told of events; only looked at, nothing is sent."""
-    label = f"volume {volume.name}"
-    if volume.on_event:
-        program = volume.on_event[0]
-        found = shutil.which(program)
-        if found is None:
-            yield Check(
-                f"{label}, on_event",
-                Verdict.MISSING,
-                f"{program} is no program that can be run",
-                "give its absolute path, and make it executable: chmod +x",
-            )
-        else:
-            yield Check(f"{label}, on_event", Verdict.OK, found)
-    if volume.mail_to:
-        sendmail = find_sendmail()
-        if sendmail is None:
-            yield Check(f"{label}, mail_to", Verdict.MISSING, "there is no sendmail", "apt install msmtp-mta")
-        else:
-            yield Check(f"{label}, mail_to", Verdict.OK, sendmail)
-    if volume.metrics_file is not None:
-        directory = Path(volume.metrics_file).parent
-        if directory.is_dir() and os.access(directory, os.W_OK | os.X_OK):
-            yield Check(f"{label}, metrics_file", Verdict.OK, f"{directory} can be written")
-        else:
-            fix = f"sudo install -d -o {os.geteuid()} {directory}"
-            yield Check(
-                f"{label}, metrics_file", Verdict.MISSING, f"{directory} cannot be written by you", fix
-            )
 
 
 def attempt(name: str, action: Callable[[], str], fix: str) -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twinfs.cli import checks
+from twinfs.cli import checks, volume_checks
 from twinfs.cli.checks import Check, Verdict
 from twinfs.cli.parameters import InjectedPaths, Json
 from twinfs.cli.state import volume_status
@@ -12,7 +12,6 @@ from twinfs.cli.talk import result, say
 from twinfs.daemon import config
 from twinfs.daemon.paths import Paths
 from twinfs.errors import TwinfsError
-from twinfs.model import LegState, LegStatus
 from twinfs.report import json_lines
 
 _MARKS = {Verdict.OK: "ok", Verdict.ADVICE: "advice", Verdict.MISSING: "MISSING"}
@@ -29,7 +28,7 @@ def doctor(*, json: Json = False, paths: InjectedPaths) -> int:
         twinfs doctor
     """
     worst = 0
-    for check in [*checks.machine(paths), *_volumes(paths)]:
+    for check in [*checks.machine(paths), *volume_checks.fstab_lines(paths), *_volumes(paths)]:
         result(_json(check) if json else _text(check))
         if check.verdict is Verdict.MISSING:
             worst = 1
@@ -39,26 +38,20 @@ def doctor(*, json: Json = False, paths: InjectedPaths) -> int:
 
 
 def _volumes(paths: Paths) -> Iterator[Check]:
-    """Every leg of every configured volume; a volume that cannot be read is a finding of its own."""
+    """Everything about every configured volume; one that cannot be read is a finding of its own."""
     for name in config.list_names(paths):
         try:
             status = volume_status(paths, name)
         except TwinfsError as error:
             yield Check(f"volume {name}", Verdict.MISSING, str(error), f"edit {paths.config_file(name)}")
             continue
-        for leg in status.legs:
-            yield _leg(name, leg, status.action)
         volume = config.load(paths, name)
-        yield from checks.two_disks(volume)
-        yield from checks.channels(volume)
-
-
-def _leg(name: str, leg: LegStatus, action: str | None) -> Check:
-    label = f"volume {name}, {leg.role}"
-    if leg.state in (LegState.IN_SYNC, LegState.STALE):
-        return Check(label, Verdict.OK, f"{leg.path} is mounted and labelled")
-    fix = f"mount its disk: mount {leg.path}" if leg.state is LegState.MISSING else action
-    return Check(label, Verdict.MISSING, f"{leg.path} is {leg.state}", fix)
+        yield from volume_checks.dead_mount(volume, status)
+        yield from volume_checks.standing(status)
+        yield from volume_checks.room(status)
+        yield from volume_checks.log(paths, volume, status)
+        yield from volume_checks.two_disks(volume)
+        yield from volume_checks.channels(volume)
 
 
 def _text(check: Check) -> str:

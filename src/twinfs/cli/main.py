@@ -30,6 +30,7 @@ SUMMARIES = {
     "promote": "Make the secondary the primary.",
     "versions": "List the old versions of a path and of what is below it.",
     "restore": "Bring back a file or a directory as it was.",
+    "quarantine": "List what was put aside, never away; bring it back, or let it go.",
     "image": "Look into disk images, without root or a loop device.",
     "events": "List what happened to a volume, newest last.",
     "doctor": "Tell what this machine lacks, and the command that mends it.",

@@ -32,10 +32,10 @@ def parse_interval(value: str | float, setting: str = "interval") -> float:
     return seconds
 
 
-def parse_age(value: str) -> float:
+def parse_age(value: str, *, may_be_zero: bool = False) -> float:
     """Seconds from "35d", "2w" or "36h". Raises UsageError."""
     match = _AGE.fullmatch(value.strip())
-    if match is None or int(match[1]) == 0:
+    if match is None or not (may_be_zero or int(match[1])):
         raise UsageError(f"{value!r} is not an age such as 35d, 5w or 36h")
     return int(match[1]) * _SECONDS_PER_AGE[match[2]]
 

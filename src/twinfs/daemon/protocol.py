@@ -22,6 +22,7 @@ from twinfs.model import (
     Order,
     Pending,
     Progress,
+    PutAside,
     Role,
     ScrubRun,
     ScrubSummary,
@@ -108,6 +109,7 @@ class StatusReply(msgspec.Struct, tag="status", tag_field="type", frozen=True):
     action: str | None
     unreached: tuple[str, ...] = ()
     versions: Held | None = None
+    quarantine: PutAside = PutAside()
 
     def to_status(self) -> VolumeStatus:
         return VolumeStatus(**{field: getattr(self, field) for field in self.__struct_fields__})

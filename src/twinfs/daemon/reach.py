@@ -13,7 +13,7 @@ from twinfs.daemon.client import ControlClient, RemoteError
 from twinfs.daemon.lock import VolumeLock
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import SyncRequest
-from twinfs.errors import LegError, LegNotMountedError, NotMountedError, VersionError
+from twinfs.errors import LegError, LegFaultyError, LegNotMountedError, NotMountedError, VersionError
 from twinfs.model import Role, VolumeConfig
 
 
@@ -68,7 +68,7 @@ def _open_labelled(volume: VolumeConfig) -> dict[Role, int]:
     for place in Role:
         try:
             leg = Leg.open(place, path_of(volume, place), volume.volume_id)
-        except LegNotMountedError as error:
+        except (LegNotMountedError, LegFaultyError) as error:
             missing = error
             continue
         role = leg.role if leg.role not in roots else next(role for role in Role if role not in roots)

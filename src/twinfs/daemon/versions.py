@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import time
@@ -12,6 +11,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from twinfs.daemon import reach
+from twinfs.daemon.destination import destination, opened
 from twinfs.daemon.past_time import parse_past
 from twinfs.daemon.paths import Paths
 from twinfs.errors import UsageError, VersionError
@@ -83,14 +83,15 @@ def restore(
     since_ns = None if wish.at is None else parse_past(wish.at, datetime.now())
     if wish.to is not None:
         reach.bring_up_to_date_if_mounted(paths, volume.name, say)
-        with reach.legs_of(paths, volume) as legs, _destination(wish) as (target_fd, target):
+        name = os.fsencode(os.path.basename(wish.path.strip("/")))
+        with reach.legs_of(paths, volume) as legs, destination(wish.to, name) as (target_fd, target):
             path = _inside(wish.path, legs.mountpoint)
             return _Job(legs, volume, path, wish, since_ns, on_progress).run(
                 target_fd, target, is_in_place=False
             )
     with reach.mounted(paths, volume) as mountpoint:
         reach.bring_up_to_date_if_mounted(paths, volume.name, say)
-        with reach.legs_of(paths, volume) as legs, _opened(mountpoint) as target_fd:
+        with reach.legs_of(paths, volume) as legs, opened(mountpoint) as target_fd:
             path = _inside(wish.path, mountpoint)
             return _Job(legs, volume, path, wish, since_ns, on_progress).run(
                 target_fd, path, is_in_place=True
@@ -210,29 +211,3 @@ def _inside(path: str, mountpoint: str | None) -> bytes:
     if ".." in parts:
         raise UsageError(f"{path!r}: a path in the volume has no '..'")
     return os.fsencode("/".join(parts))
-
-
-@contextlib.contextmanager
-def _opened(directory: str) -> Iterator[int]:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def _destination(wish: Wish) -> Iterator[tuple[int, bytes]]:
-    """Into a directory that is there, else under that name."""
-    place = os.path.abspath(wish.to or ".")
-    if os.path.isdir(place):
-        directory, name = place, os.path.basename(wish.path.strip("/"))
-    else:
-        directory, name = os.path.split(place)
-    try:
-        with _opened(directory) as fd:
-            yield fd, os.fsencode(name)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if error.filename != directory:
-            raise
-        raise UsageError(f"--to: {directory}: {error.strerror}") from None

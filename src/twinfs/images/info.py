@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from twinfs.imageinfo import ImageInfo, ImageLogicalVolume, ImagePartition, ImageSnapshot
 from twinfs.images.containers.snapshots import Snapshot
 from twinfs.images.escapes import escaped
 from twinfs.images.partitions import Partition
 from twinfs.images.volumes import LOGICAL_BASE, Image, Volume
-from twinfs.model import ImageInfo, ImageLogicalVolume, ImagePartition, ImageSnapshot
 
 
 def describe(image: Image) -> ImageInfo:

@@ -266,11 +266,13 @@ class LogFile:
 
     def __init__(self, directory: Path, volume_id: str) -> None:
         path = directory / "intent.log"
+        self.is_there = True
         try:
             self._data = path.read_bytes()
             self.modified = path.stat().st_mtime
         except FileNotFoundError:
             self._data = b""
+            self.is_there = False
             self.modified = time.time()
         except OSError as error:
             raise StateError(f"{path}: cannot read the intent log: {error.strerror}") from error

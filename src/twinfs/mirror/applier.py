@@ -37,6 +37,7 @@ from twinfs.mirror.versions.keeper import Keeper
 from twinfs.mirror.versions.records import Why
 
 _KEPT_DIRECTORIES: Final = 256
+_EXCLUDED: Final = "it is excluded now, and may be on this leg only"
 
 GONE: Final = b"/"
 """The path of what was removed from the secondary meanwhile: no name is like it."""
@@ -96,6 +97,24 @@ class Applier:
             _, oldest = self._directories.popitem(last=False)
             os.close(oldest)
         return fd
+
+    def look_again(self, path: bytes) -> None:
+        """Let go of the directory, and of all below it, when another stands there now, or none: somebody may
+        have moved or removed it behind the volume's back, and what is made through an old descriptor is
+        nowhere."""
+        known = self._directories.get(path)
+        if known is None:
+            return
+        try:
+            fd = open_beneath(self.root_fd, path, os.O_PATH | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            self.forget(path)
+            return
+        try:
+            if not os.path.sameopenfile(fd, known):
+                self.forget(path)
+        finally:
+            os.close(fd)
 
     def locate(self, path: bytes) -> tuple[int, bytes]:
         """(descriptor of the parent, name), for calls that take a dir_fd."""
@@ -279,7 +298,7 @@ class Applier:
         dir_fd, name = self.locate(change.path)
         self.forget(change.path)
         if self.keeps_excluded:
-            Quarantine(self.root_fd).take(dir_fd, name, change.path)
+            Quarantine(self.root_fd).take(dir_fd, name, change.path, _EXCLUDED)
         else:
             remove_tree(dir_fd, name)
 

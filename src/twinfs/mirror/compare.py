@@ -7,6 +7,7 @@ What only the secondary has goes to quarantine.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -27,6 +28,11 @@ from twinfs.mirror.quarantine import Quarantine
 
 _LOST_AND_FOUND: Final = b"lost+found"
 """fsck's own at the root of each file system: neither made, nor looked into, nor set aside."""
+
+# Why something is in quarantine.
+_OTHER_OBJECT: Final = "the primary has an object of another kind there"
+_OTHER_VERSION: Final = "the primary has another version, by size or time"
+_OTHER_CONTENT: Final = "the primary has other content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +119,12 @@ class Comparer:
             os.close(fd)
 
     def look(self, path: bytes) -> tuple[Listing, Listing]:
-        """One name, as listings of its directory that hold nothing else."""
-        name = path.rpartition(b"/")[2]
+        """One name, as listings of its directory that hold nothing else. FileNotFoundError: the secondary
+        has no such directory."""
+        parent, _, name = path.rpartition(b"/")
         primary, secondary = _status(self._primary_fd, path), _status(self._applier.root_fd, path)
+        if primary is not None and secondary is None and _status(self._applier.root_fd, parent) is None:
+            raise FileNotFoundError(errno.ENOENT, "the secondary lacks its directory", path)
         return {name: primary} if primary else {}, {name: secondary} if secondary else {}
 
     def directory(self, path: bytes, primary: Listing, secondary: Listing, trust: Trust) -> Findings:
@@ -177,7 +186,7 @@ class Comparer:
         is_other = present is not None and self._is_other_object(path, wanted, present)
         if present is not None and (is_other or (trust.is_keeping and _is_other_version(wanted, present))):
             dir_fd, name = self._applier.locate(path)
-            self.quarantine.take(dir_fd, name, path)
+            self.quarantine.take(dir_fd, name, path, _OTHER_OBJECT if is_other else _OTHER_VERSION)
             self._applier.forget(path)
             present = None
         if present is not None and present.st_nlink > 1 and self._is_other_content(wanted, present):
@@ -194,7 +203,7 @@ class Comparer:
             copy = self._whole_copy(path, wanted)
             copy.is_comparing = present is not None
             if trust.is_keeping:
-                copy.set_aside = partial(self.quarantine.keep_copy, path)
+                copy.set_aside = partial(self.quarantine.keep_copy, path, _OTHER_CONTENT)
             found.copies.append(copy)
         else:
             self._metadata(path)

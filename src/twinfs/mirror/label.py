@@ -17,6 +17,7 @@ import msgspec
 
 from twinfs.errors import (
     LegError,
+    LegFaultyError,
     LegInUseError,
     LegNotMountedError,
     UsageError,
@@ -25,6 +26,7 @@ from twinfs.errors import (
 from twinfs.fsio.disks import what_is_shared
 from twinfs.fsio.durable import replace_file
 from twinfs.fsio.identity import boot_id, filesystem_id, is_other_filesystem
+from twinfs.mirror.failures import is_leg_failure
 from twinfs.mirror.folders import TEMPORARY
 from twinfs.mirror.quarantine import QUARANTINE
 from twinfs.model import Role, VolumeConfig
@@ -61,6 +63,11 @@ class Label(msgspec.Struct, frozen=True):
     was: Role | None = None
     together_until: float = 0.0
 
+    @property
+    def is_of_new_disk(self) -> bool:
+        """Empty when it was labelled, and never had everything yet. One that gave way has a session."""
+        return not self.events and not self.session
+
 
 class LabelChange(TypedDict, total=False):
     """The fields of a label that say how the legs stand."""
@@ -88,19 +95,27 @@ class Leg:
 
     @staticmethod
     def open(place: Role, path: str, volume_id: str) -> Leg:
-        """Open and check. LegNotMountedError without a label, WrongDiskError with another's."""
+        """Open and check. LegNotMountedError without a label, WrongDiskError with another's, LegFaultyError
+        where the disk fails."""
         fd = _open_directory(place, path)
         try:
-            label = _read_label(fd)
-            if label is None:
-                raise LegNotMountedError(
-                    f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
-                    f"refusing to touch it.\n  Mount the disk and try again."
-                )
-            _check(label, place, path, volume_id, filesystem_id(fd))
+            return Leg._open(place, path, fd, volume_id)
+        except OSError as error:
+            os.close(fd)
+            raise _refusal(place, path, error) from error
         except BaseException:
             os.close(fd)
             raise
+
+    @staticmethod
+    def _open(place: Role, path: str, fd: int, volume_id: str) -> Leg:
+        label = _read_label(fd, path)
+        if label is None:
+            raise LegNotMountedError(
+                f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
+                f"refusing to touch it.\n  Mount the disk and try again."
+            )
+        _check(label, place, path, volume_id, filesystem_id(fd))
         return Leg(place, path, fd, label)
 
     @property
@@ -131,7 +146,7 @@ class Leg:
 
     def is_still_labelled(self) -> bool:
         """Whether the label on the disk is still this leg's."""
-        label = _read_label(self.fd)
+        label = _read_label(self.fd, self.path)
         return label is not None and (label.volume_id, label.leg) == (self.label.volume_id, self.label.leg)
 
     def close(self) -> None:
@@ -146,7 +161,14 @@ def _open_directory(role: Role, path: str) -> int:
             raise LegNotMountedError(
                 f"{role} leg: {path}: {error.strerror}.\n  Mount the disk and try again."
             ) from error
-        raise LegError(f"{role} leg: {path}: {error.strerror}") from error
+        raise _refusal(role, path, error) from error
+
+
+def _refusal(role: Role, path: str, error: OSError) -> LegError:
+    if is_leg_failure(error):
+        advice = "Look at its cable, and at it with fsck."
+        return LegFaultyError(f"{role} leg: {path}: the disk fails: {error.strerror}.\n  {advice}")
+    return LegError(f"{role} leg: {path}: {error.strerror}")
 
 
 def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str) -> None:
@@ -167,7 +189,8 @@ def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str)
         )
 
 
-def _read_label(fd: int) -> Label | None:
+def _read_label(fd: int, path: str) -> Label | None:
+    """`path` is what people call the directory."""
     name = LABEL_DIRECTORY + b"/" + _LABEL_NAME
     try:
         label_fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
@@ -177,14 +200,17 @@ def _read_label(fd: int) -> Label | None:
         try:
             return msgspec.json.decode(file.read(), type=Label)
         except msgspec.MsgspecError as error:
-            raise WrongDiskError(f"the label {os.fsdecode(name)} cannot be read: {error}") from error
+            raise WrongDiskError(
+                f"{path}: its label, {os.fsdecode(name)}, is damaged ({error}); refusing to touch it.\n"
+                f"  Check the disk with fsck; if only the label is damaged, put that back from a backup."
+            ) from error
 
 
 def read(role: Role, path: str) -> Label | None:
     """The label of a directory that is not opened as a leg; None without one."""
     fd = _open_directory(role, path)
     try:
-        return _read_label(fd)
+        return _read_label(fd, path)
     finally:
         os.close(fd)
 
@@ -211,7 +237,7 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     try:
         check_apart(primary, secondary)
         for role, fd in fds.items():
-            if (label := _read_label(fd)) is not None:
+            if (label := _read_label(fd, paths[role])) is not None:
                 raise LegInUseError(
                     f"{paths[role]} is already the {label.leg} leg of volume {label.volume!r}."
                 )
@@ -234,7 +260,7 @@ def check_free(path: str, volume_id: str) -> None:
     """That a directory can become a leg of a volume: empty, or labelled for it by an attempt before."""
     fd = _open_directory(Role.SECONDARY, path)
     try:
-        found = _read_label(fd)
+        found = _read_label(fd, path)
         if found is not None:
             if found.volume_id == volume_id and not found.events:
                 return

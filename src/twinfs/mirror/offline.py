@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from twinfs.errors import LegNotMountedError, SplitBrainError, TwinfsError, WrongDiskError
 from twinfs.fsio.syscalls import open_beneath
 from twinfs.journal.log import LogFile
 from twinfs.journal.replay import Recovered, recover
-from twinfs.mirror import unreached
+from twinfs.mirror import quarantined, unreached
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import Label, Leg
 from twinfs.mirror.legs import check_partners, open_legs, other, path_of
 from twinfs.mirror.parting import roles_together
+from twinfs.mirror.quarantined import Stock
 from twinfs.mirror.report import leg_status
 from twinfs.mirror.survey import survey
 from twinfs.mirror.versions.ledger import Ledger, together
@@ -28,6 +29,7 @@ from twinfs.model import (
     LegState,
     LegStatus,
     Pending,
+    PutAside,
     Role,
     Survey,
     VolumeConfig,
@@ -37,6 +39,8 @@ from twinfs.model import (
 
 _MOST_LOOKED_AT: Final = 10_000
 
+_T = TypeVar("_T")
+
 
 def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
     left = LogFile(state_dir / config.name, config.volume_id)
@@ -45,7 +49,7 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
     is_clean = recovered.is_closed and not changes
     since = min(recovered.since.values(), default=left.modified)
     age = max(0.0, time.time() - since) if changes else 0.0
-    legs, alone, problem = _legs(config, is_clean=is_clean)
+    legs, alone, problem, refused = _legs(config, is_clean=is_clean)
     state = VolumeState.CLEAN if is_clean else VolumeState.DIRTY
     action = None if is_clean else f"twinfs sync {config.name}, or twinfs mount {config.name}"
     if alone is not None:
@@ -54,7 +58,9 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
     for leg in legs:
         if leg.state not in (LegState.IN_SYNC, LegState.STALE):
             state = VolumeState.FAILED if leg.role is Role.PRIMARY else VolumeState.DEGRADED
+            is_said = leg.state is not LegState.MISSING and leg.role in refused
             action = f"the {leg.role} is {leg.state}: mount the right disk at {leg.path}"
+            action = refused[leg.role] if is_said else action
             break
     if problem:
         state, action = VolumeState.FAILED, problem
@@ -70,6 +76,7 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
         action=action,
         unreached=unreached.load(state_dir / config.name).paths,
         versions=_held(config),
+        quarantine=_put_aside(config),
     )
 
 
@@ -101,16 +108,38 @@ def _size_of(root_fd: int, path: bytes) -> int:
 def _held(config: VolumeConfig) -> Held | None:
     if config.keep_versions_seconds is None:
         return None
-    found: list[Held] = []
+    return together(_of_each_leg(config, lambda leg: Ledger().held(leg.fd)))
+
+
+def _put_aside(config: VolumeConfig) -> PutAside:
+    return quarantined.together(_of_each_leg(config, lambda leg: Stock().held(leg.fd, leg.role)))
+
+
+def log_trouble(config: VolumeConfig, state_dir: Path) -> str:
+    """What is wrong with the intent log as the last session left it; empty where nothing is."""
+    directory = state_dir / config.name
+    left = LogFile(directory, config.volume_id)
+    for _ in left:
+        pass
+    if left.is_whole:
+        return ""
+    if left.is_there:
+        return f"the intent log in {directory} is damaged, or about other disks"
+    was_used = any(session for session in _of_each_leg(config, lambda leg: leg.label.session))
+    return f"the intent log in {directory} is gone" if was_used else ""
+
+
+def _of_each_leg(config: VolumeConfig, look: Callable[[Leg], _T]) -> list[_T]:
+    """Of those that are there: what is wrong with a leg is said elsewhere."""
+    found: list[_T] = []
     for place in Role:
-        # What is wrong with a leg is said elsewhere.
         with contextlib.suppress(TwinfsError, OSError):
             leg = Leg.open(place, path_of(config, place), config.volume_id)
             try:
-                found.append(Ledger().held(leg.fd))
+                found.append(look(leg))
             finally:
                 leg.close()
-    return together(found)
+    return found
 
 
 def promotion(config: VolumeConfig, state_dir: Path) -> Survey | None:
@@ -140,9 +169,13 @@ def differences(config: VolumeConfig, preferred: Role) -> Survey:
         first.close()
 
 
-def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...], Label | None, str]:
-    """Their states, the primary first; the label of one that went on alone; what is wrong between them."""
+def _legs(
+    config: VolumeConfig, *, is_clean: bool
+) -> tuple[tuple[LegStatus, ...], Label | None, str, dict[Role, str]]:
+    """Their states, the primary first; the label of one that went on alone; what is wrong between them, and
+    with those that cannot be used."""
     opened: list[Leg] = []
+    refused: dict[Role, str] = {}
     found: list[LegStatus] = []
     alone: Label | None = None
     for place in Role:
@@ -150,6 +183,7 @@ def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...
             leg = Leg.open(place, path_of(config, place), config.volume_id)
         except TwinfsError as error:
             found.append(LegStatus(place, path_of(config, place), _state_for(error), 0, 0))
+            refused[place] = str(error)
             continue
         opened.append(leg)
         is_in_sync = is_clean or leg.role is Role.PRIMARY
@@ -171,7 +205,7 @@ def _legs(config: VolumeConfig, *, is_clean: bool) -> tuple[tuple[LegStatus, ...
     finally:
         for leg in opened:
             leg.close()
-    return tuple(sorted(found, key=lambda leg: leg.role)), alone, problem
+    return tuple(sorted(found, key=lambda leg: leg.role)), alone, problem, refused
 
 
 def _state_for(error: TwinfsError) -> LegState:

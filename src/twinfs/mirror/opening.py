@@ -100,6 +100,7 @@ def _go_on(core: Core, legs: Legs, left: LogFile, excludes: str) -> list[tuple[s
         excludes=excludes,
         used_since_ns=int(label.changed * 1e9),
         session=label.session,
+        is_second_new=second is not None and second.label.is_of_new_disk,
     )
     if second is not None and second.role is Role.PRIMARY:
         core.compare_later(b"", core.distrusted_since_ns, is_keeping=True)
@@ -142,9 +143,9 @@ def _take_over(
 def _claim(legs: Legs, session: str) -> None:
     legs.primary.write_label(is_in_use=True, change=LabelChange(role=Role.PRIMARY, session=session))
     if legs.secondary is not None:
-        clean_temporaries(legs.secondary.fd)
-        # A full disk must not keep its volume from being mounted to make room.
+        # A full disk must not keep its volume from being mounted to make room, nor one that fails.
         with contextlib.suppress(OSError):
+            clean_temporaries(legs.secondary.fd)
             change = LabelChange(role=Role.SECONDARY, session=session)
             legs.secondary.write_label(is_in_use=True, change=change)
 

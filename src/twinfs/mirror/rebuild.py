@@ -162,6 +162,7 @@ class Rebuild:
             if path == GONE:
                 return Findings()
             directory = parent_of(path) if place.is_single else path
+            core.applier.look_again(directory)
             both = self._look(comparer, place)
             if both is None:
                 return Findings()

@@ -34,16 +34,25 @@ _CLOCK_SECONDS: Final = 1.0
 
 
 def restore(
-    core: Core, left: LogFile, *, lost_power: bool, excludes: str, used_since_ns: int, session: str
+    core: Core,
+    left: LogFile,
+    *,
+    lost_power: bool,
+    excludes: str,
+    used_since_ns: int,
+    session: str,
+    is_second_new: bool = False,
 ) -> list[str]:
     """Fill `core` with what is pending and begin its log anew. Returns what is worth telling.
 
     `used_since_ns` is when the primary's label last said "in use", `session` what it says of that use.
+    `is_second_new`: what the secondary has was copied there from the primary.
     Before the new log is in place the old one is untouched: a kill here changes nothing.
     """
     recovered = recover(left)
     notes: list[str] = []
     compare: Compare | None = None
+    has_old_numbers = left.header is not None and left.header.is_renumbered and not recovered.is_closed
     used_since_ns = min(used_since_ns, left.header.since_ns) if left.header else used_since_ns
     since_ns = max(1, used_since_ns - CLOCK_SLACK_NS)
     if not left.is_whole or left.header is None:
@@ -56,19 +65,21 @@ def restore(
         compare = Compare(b"", since_ns, since_ns, is_keeping=True)
         # What it says is pending was about other times: done now, it would undo what was done since.
         recovered = Recovered(last_number=recovered.last_number)
-    elif left.header.is_renumbered and not recovered.is_closed:
+    elif has_old_numbers and (lost_power or _is_in_doubt(recovered)):
         notes.append("the legs had changed their roles: comparing everything")
         recovered = Recovered(last_number=recovered.last_number)
         since_ns = max(1, left.header.since_ns - CLOCK_SLACK_NS)
-        compare = Compare(b"", since_ns, since_ns, is_keeping=True)
+        compare = Compare(b"", since_ns, since_ns, is_keeping=not is_second_new)
     elif lost_power and not recovered.is_closed:
         notes.append("the machine went down while the volume was in use: comparing what changed since")
         compare = Compare(b"", max(1, left.header.since_ns - CLOCK_SLACK_NS))
     elif left.header.excludes != excludes:
         notes.append("what is excluded has changed: comparing everything")
         compare = Compare(b"", 0)
+    if has_old_numbers:
+        _forget_numbers(recovered)
     _restore_changes(core, recovered)
-    if not _restore_stale(core, recovered) and compare is None:
+    if not _restore_stale(core, recovered, has_numbers=not has_old_numbers) and compare is None:
         notes.append("an object of the intent log cannot be found: comparing everything")
         compare = Compare(b"", 0, max(1, used_since_ns - CLOCK_SLACK_NS))
     _mark_new(core)
@@ -83,6 +94,18 @@ def restore(
     core.is_durable = recovered.is_closed
     core.durable_ns = since_ns
     return notes
+
+
+def _is_in_doubt(recovered: Recovered) -> bool:
+    return any(ident is None for _, ident in recovered.changes.values())
+
+
+def _forget_numbers(recovered: Recovered) -> None:
+    """Of a session in which the legs changed their roles: they are those of the disk that was the primary
+    before. Paths tell the objects all the same, whose contents then count as changed as a whole."""
+    recovered.changes = {number: (change, -number) for number, (change, _) in recovered.changes.items()}
+    for stale in recovered.stale.values():
+        stale.marks = [(number, 0, end and WHOLE_FILE) for number, _, end in stale.marks]
 
 
 def _restore_changes(core: Core, recovered: Recovered) -> None:
@@ -101,11 +124,11 @@ def _restore_changes(core: Core, recovered: Recovered) -> None:
     core.applier.touched_after = (core.names_number, frozenset(recovered.touched))
 
 
-def _restore_stale(core: Core, recovered: Recovered) -> bool:
-    """False when one is not where the log says."""
+def _restore_stale(core: Core, recovered: Recovered, *, has_numbers: bool) -> bool:
+    """False when one is not where the log says, or another one is, where the log's numbers tell."""
     are_all_found = True
     for ident, stale in recovered.stale.items():
-        node, size = _find(core, stale.path, ident)
+        node, size = _find(core, stale.path, ident if has_numbers else None)
         if node is None:
             are_all_found = False
             continue
@@ -122,15 +145,15 @@ def _mark_new(core: Core) -> None:
     """What is about to be made on the secondary may have got its owner or ACL after it was announced."""
     for change in core.pending:
         if isinstance(change.names, Create):
-            node, _ = _find(core, change.names.path, change.ino)
+            node, _ = _find(core, change.names.path, change.ino if change.ino >= 0 else None)
             if node is not None and node.stale is None:
                 node.stale = StaleMark(change.number, is_behind=True)
                 core.stale[node.ident] = node
                 core.nodes.pin(node)
 
 
-def _find(core: Core, path: bytes, ident: int) -> tuple[Node | None, int]:
-    """The node at `path` and its size, if it is still that object."""
+def _find(core: Core, path: bytes, ident: int | None) -> tuple[Node | None, int]:
+    """The node at `path` and its size, if it is still that object; None: whatever it is."""
     node, size = core.nodes.root, 0
     for name in path.split(b"/") if path else ():
         try:
@@ -138,7 +161,7 @@ def _find(core: Core, path: bytes, ident: int) -> tuple[Node | None, int]:
         except (FileNotFoundError, NotADirectoryError):
             return None, 0
         node, size = core.nodes.know(node, name, status), status.st_size
-    return (node, size) if node.ident == ident else (None, 0)
+    return (node, size) if ident in (None, node.ident) else (None, 0)
 
 
 def records_of(core: Core) -> Iterator[tuple[int, Record]]:

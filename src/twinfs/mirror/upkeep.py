@@ -19,6 +19,7 @@ from twinfs.mirror.failures import PRIMARY_FAILURES, is_shortage
 from twinfs.mirror.hang import HangWatch
 from twinfs.mirror.mend import Mender
 from twinfs.mirror.pair import Pair
+from twinfs.mirror.quarantine_watch import QuarantineWatch
 from twinfs.mirror.schedule import seconds_until
 from twinfs.mirror.versions.expiry import Expiry
 from twinfs.model import LegState, Mode
@@ -49,6 +50,7 @@ class Upkeep:
         self.on_primary_refused: Callable[[OSError], None] = lambda error: None
         self.look_at_primary: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         self.expiry = Expiry(core, pair)
+        self.quarantine = QuarantineWatch(core, pair)
         core.wake = self.wake
         core.on_secondary_error = self._on_secondary_error
 
@@ -63,6 +65,7 @@ class Upkeep:
             nursery.start_soon(self._watch_log)
             nursery.start_soon(self._mender.run)
             nursery.start_soon(self.expiry.run)
+            nursery.start_soon(self.quarantine.run)
             while True:
                 with trio.move_on_after(self._pause_seconds()):
                     await self._wake.wait()
@@ -94,6 +97,7 @@ class Upkeep:
             if was_behind and core.is_secondary_asleep:
                 await core.look_at_second_space()  # while it is awake
                 await self.expiry.turn()
+                await self.quarantine.turn()
             if not core.is_behind and core.is_secondary_up:
                 await self.caught_up()
             await self._shorten_log()

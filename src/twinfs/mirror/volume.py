@@ -252,6 +252,7 @@ class Volume:
             action=action,
             unreached=self.unreached.paths,
             versions=self.expiry.held,
+            quarantine=self.upkeep.quarantine.held,
         )
 
     @staticmethod

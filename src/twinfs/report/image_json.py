@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from twinfs.model import ImageInfo
+from twinfs.imageinfo import ImageInfo
 from twinfs.report.json_lines import Json
 
 

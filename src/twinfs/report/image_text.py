@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from twinfs.model import ImageInfo, ImageLogicalVolume, ImagePartition, ImageSnapshot
+from twinfs.imageinfo import ImageInfo, ImageLogicalVolume, ImagePartition, ImageSnapshot
 from twinfs.report.human import size
 
 _HEADINGS: Final = ("", "start", "sectors", "size", "type", "file system", "label", "free", "name")

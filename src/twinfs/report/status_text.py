@@ -26,6 +26,7 @@ def status_text(status: VolumeStatus, now: float) -> str:
         *(_line(leg.role, _leg(leg)) for leg in status.legs),
         _line("scrub", _scrub(status.last_scrub, now)),
         *([] if status.versions is None else [_line("versions", _versions(status.versions, now))]),
+        *([_line("quarantine", _put_aside(status, now))] if status.quarantine.objects else []),
         _line("to do", status.action or "nothing"),
         *_unreached(status),
     ]
@@ -77,6 +78,13 @@ def _versions(held: Held, now: float) -> str:
     if held.since is None:
         return "none yet"
     return f"{human.size(held.bytes)}, back to {human.moment(held.since, now)}"
+
+
+def _put_aside(status: VolumeStatus, now: float) -> str:
+    held = status.quarantine
+    since = "" if held.since is None else f", the oldest of {human.moment(held.since, now)}"
+    objects = human.count(held.objects, "object")
+    return f"{objects}, {human.size(held.bytes)}{since}: twinfs quarantine {status.volume}"
 
 
 def _scrub(scrub: ScrubSummary | None, now: float) -> str:

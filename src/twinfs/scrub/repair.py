@@ -16,7 +16,7 @@ import trio
 from twinfs.mirror.core import Core
 from twinfs.mirror.nodes import Node
 from twinfs.mirror.state import Mended
-from twinfs.model import BadLeg, ReadMethod
+from twinfs.model import BadLeg, ReadMethod, Role
 from twinfs.scrub.build import CopyFailedError
 from twinfs.scrub.examine import Examined, Examiner, Looks
 from twinfs.scrub.losers import Losers
@@ -47,8 +47,8 @@ class Repairer:
         self._names = names
         primary, secondary = examiner.roots
         self.losers = {
-            BadLeg.PRIMARY: Losers(primary, BadLeg.PRIMARY),
-            BadLeg.SECONDARY: Losers(secondary, BadLeg.SECONDARY),
+            BadLeg.PRIMARY: Losers(primary, Role.PRIMARY),
+            BadLeg.SECONDARY: Losers(secondary, Role.SECONDARY),
         }
 
     async def repair(self, found: Examined, bad: BadLeg) -> bool:

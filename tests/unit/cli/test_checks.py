@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import replace
-
 import pytest
 
 from support.machine import needs_root
 from twinfs.cli import checks
 from twinfs.cli.checks import Verdict
-from twinfs.model import VolumeConfig
 
 
 @pytest.mark.parametrize(
@@ -91,36 +86,3 @@ def test_this_machine_lacks_nothing_needed(cli):
     answer = cli("doctor")
     assert answer.code == 0, answer.out
     assert "ok       kernel: Linux " in answer.out
-
-
-@needs_root
-def test_a_leg_whose_disk_is_away_is_found_with_what_to_do(cli):
-    cli.init()
-    (cli.secondary / ".twinfs" / "label.json").unlink()
-    answer = cli("doctor", "--json")
-    assert answer.code == 1
-    found = [json.loads(line) for line in answer.out.splitlines()]
-    [leg] = [check for check in found if check["verdict"] == "missing"]
-    assert leg["name"] == "volume pair, secondary"
-    assert leg["fix"] == f"mount its disk: mount {cli.secondary}"
-
-
-def test_settings_that_cannot_be_read_are_found(cli):
-    os.makedirs(cli.paths.config_dir)
-    cli.paths.config_file("pair").write_text("x")
-    assert "MISSING  volume pair: " in cli("doctor").out
-
-
-def test_channels_that_cannot_work_are_found_before_they_are_needed(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("twinfs.daemon.channels._SENDMAIL_PLACES", ())
-    volume = VolumeConfig("pair", "v", "/a", "/b")
-    assert list(checks.channels(volume)) == []
-    asked = replace(volume, on_event=("hook",), mail_to=("root",), metrics_file=f"{tmp_path}/m/x.prom")
-    found = list(checks.channels(asked))
-    assert [check.verdict for check in found] == [Verdict.MISSING] * 3
-    assert all(check.fix for check in found)
-    for program in ("hook", "sendmail"):
-        (tmp_path / program).touch(mode=0o755)
-    (tmp_path / "m").mkdir()
-    assert [check.verdict for check in checks.channels(asked)] == [Verdict.OK] * 3

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from twinfs.mirror import reads
+from twinfs.mirror.meter import LegMeter
 from twinfs.model import Mode
 from unit.mirror.kit import SHM, Ground, Pair, new_ground, pair_in
 
@@ -32,3 +34,10 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=SHM, prefix="twinfs-unit-") as directory:
         yield Path(directory)
+
+
+@pytest.fixture
+def nothing_is_cached_nor_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reads, "is_cached", lambda fd, offset, size: False)
+    monkeypatch.setattr(reads, "_OPENING_SECONDS", 60)
+    monkeypatch.setattr(LegMeter, "patience_seconds", lambda self: 60)

@@ -92,7 +92,7 @@ class Pair:
         """Files in quarantine by their path there, without the session's folder."""
         root = self.secondary / ".twinfs" / "quarantine"
         found = {}
-        for path in root.rglob("*"):
+        for path in root.glob("*/**/*"):
             if path.is_file() and not path.is_symlink():
                 found["/".join(path.relative_to(root).parts[1:])] = path.read_bytes()
         return found
@@ -187,7 +187,8 @@ def abandon(volume: Volume) -> None:
     core.applier.close()
     core.log.close(is_clean=False)
     os.close(core.primary_fd)
-    os.close(core.applier.root_fd)
+    if core.applier.root_fd >= 0:
+        os.close(core.applier.root_fd)
 
 
 class User:

@@ -95,7 +95,7 @@ def test_a_label_that_cannot_be_read_is_the_wrong_disk(legs: tuple[Path, Path, s
     label_file(legs[0]).write_text(text)
     kind, message = refusal(Role.PRIMARY, legs[0], legs[2])
     assert kind is WrongDiskError
-    assert "cannot be read" in message
+    assert "is damaged" in message and str(legs[0]) in message
 
 
 def test_a_label_that_is_a_symbolic_link_is_not_followed(legs: tuple[Path, Path, str]) -> None:

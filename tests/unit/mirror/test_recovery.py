@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -19,7 +20,7 @@ from twinfs.fsio.syscalls import RENAME_EXCHANGE
 from twinfs.mirror.attributes import Wanted
 from twinfs.mirror.recovery import records_of
 from twinfs.mirror.volume import Volume
-from twinfs.model import Mode
+from twinfs.model import Action, Mode, Order
 from unit.mirror.kit import SHM, Ground, User, abandon, new_ground, running
 
 LOG = Path("state/pair/intent.log")
@@ -183,6 +184,55 @@ async def do(user: User, kind: str, path: str, other: str, index: int) -> None:
             await user.symlink(path, os.fsencode(other))
 
 
+STEPS_WITH_ROLES = st.lists(
+    st.tuples(
+        st.sampled_from([*KINDS.split(), "kill", "promote", "detach", "attach", "again"]), PATHS, PATHS
+    ),
+    min_size=5,
+    max_size=30,
+)
+
+
+async def order(volume: Volume, action: Action, leg: str = "") -> None:
+    """What cannot be now is not done."""
+    with contextlib.suppress(TwinfsError):
+        await volume.recover(Order(action, leg), False, lambda progress: None, lambda role, path: None)
+
+
+async def run_steps_with_roles(ground: Ground, steps: list[tuple[str, str, str]]) -> None:
+    """Everything that differs between the legs is in the log, whoever was the primary: so nothing is ever
+    put aside."""
+    volume = ground.open()
+    for index, (kind, path, other) in enumerate(steps):
+        match kind:
+            case "kill" | "again":
+                if kind == "again":
+                    with contextlib.suppress(TwinfsError):
+                        await volume.close()
+                else:
+                    abandon(volume)
+                volume = ground.open()
+            case "promote":
+                await order(volume, Action.PROMOTE)
+            case "detach":
+                await order(volume, Action.DETACH, "primary" if index % 2 else "secondary")
+            case "attach":
+                await order(volume, Action.ATTACH)
+            case "sync":
+                with contextlib.suppress(TwinfsError):
+                    await volume.sync()
+                    ground.assert_equal()
+            case _:
+                with contextlib.suppress(OSError):
+                    user = User(volume)
+                    await do(user, kind, path, other, index)
+    await order(volume, Action.ATTACH)
+    await volume.close()
+    ground.assert_equal()
+    for leg in (ground.primary, ground.secondary):
+        assert os.listdir(leg / ".twinfs/quarantine") == [], "was deleted, or changed, and is put aside"
+
+
 async def run_steps(ground: Ground, steps: list[tuple[str, str, str]]) -> None:
     volume = ground.open()
     for index, (kind, path, other) in enumerate(steps):
@@ -213,6 +263,17 @@ def test_any_operations_killed_anywhere_end_with_equal_legs(
     with tempfile.TemporaryDirectory(dir=where, prefix="twinfs-unit-") as directory:
         ground = new_ground(Path(directory), mode)
         trio.run(run_steps, ground, steps)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS_WITH_ROLES)
+def test_any_operations_under_legs_that_change_their_roles_put_nothing_aside(
+    mode: Mode, steps: list[tuple[str, str, str]]
+) -> None:
+    where = SHM if os.access(SHM, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=where, prefix="twinfs-unit-") as directory:
+        trio.run(run_steps_with_roles, new_ground(Path(directory), mode), steps)
 
 
 @pytest.mark.parametrize("is_counted", (True, False), ids=("counted", "too many to count"))

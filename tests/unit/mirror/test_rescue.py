@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from twinfs.errors import LegError
 from twinfs.mirror import rescue
 from twinfs.mirror.volume import Volume
 from twinfs.model import Action, Mode, Order
-from unit.mirror.kit import new_ground, running
+from unit.mirror.kit import Ground, User, abandon, new_ground, running
 
 REBUILD = Order(Action.REBUILD)
 
@@ -119,3 +120,38 @@ async def test_what_is_moved_to_where_a_new_disk_has_no_folder_yet_is_not_left_b
         ground.assert_equal()
         assert (ground.secondary / "to/tree/g").stat().st_ino == inode, "copied once more"
         assert not os.listdir(ground.secondary / ".twinfs/quarantine")
+
+
+async def test_what_a_killed_copy_to_a_new_disk_left_half_made_is_nobodys_only_copy(tmp_path: Path) -> None:
+    """The primary is replaced: its successor's log is of a role change, which makes the next start keep
+    whatever differs on the other leg. On a new disk that can only be a beginning."""
+    ground = new_ground(tmp_path, Mode.SYNC)
+    new = tmp_path / "new"
+    new.mkdir()
+    volume = ground.open()
+    user = User(volume)
+    await volume.sync()
+    for name in ("one", "two"):
+        await user.put(name, name.encode() * 1000)
+    user.forget_all()
+
+    async def be_killed(turn: int) -> None:
+        if turn == 1:
+            assert await volume.upkeep.look_for_secondary()
+            (new / "one").touch()
+            raise KilledError
+
+    before_each_sync(volume, be_killed)
+    order = Order(Action.REPLACE, "primary", str(new), is_forced=True)
+    with pytest.raises(KilledError):
+        await volume.recover(order, False, lambda progress: None, lambda role, path: None)
+    abandon(volume)
+    replaced = Ground(tmp_path, replace(ground.config, primary=str(new)))
+    async with running(replaced):
+        assert volume.pair.primary.path == str(ground.secondary)
+    assert os.listdir(new / ".twinfs/quarantine") == []
+    replaced.assert_equal()
+
+
+class KilledError(Exception):
+    """In a test."""

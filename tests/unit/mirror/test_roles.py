@@ -11,10 +11,12 @@ import pytest
 import trio
 
 from twinfs.errors import TwinfsError
+from twinfs.fsio.syscalls import RENAME_EXCHANGE
 from twinfs.journal.log import IntentLog
 from twinfs.mirror import label
+from twinfs.mirror.attributes import Wanted
 from twinfs.mirror.volume import Volume
-from twinfs.model import LegState, Mode, Role, VolumeState
+from twinfs.model import Action, LegState, Mode, Order, Role, VolumeState
 from unit.mirror.kit import Ground, User, abandon, new_ground, running
 
 
@@ -214,3 +216,53 @@ async def test_a_secondary_that_is_back_takes_the_place_of_a_primary_that_is_sti
         status = volume.status(pid=1, mountpoint="/mnt")
         assert (status.state, status.legs[0].state) == (VolumeState.DEGRADED, LegState.IN_SYNC)
         monkeypatch.undo()
+
+
+async def work_a_while(user: User) -> None:
+    """Everything that can wait for the other leg."""
+    await user.unlink("gone")
+    await user.rename("moved", "d/moved")
+    await user.rename("d/a", "a")
+    await user.rename("d/b", "d/a")
+    await user.write("written", 500, b"later")
+    await user.put("new", b"new")
+    await user.change("mode", Wanted(mode=0o640))
+    await user.rename("one", "two", RENAME_EXCHANGE)
+    user.forget_all()
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("is_killed", (True, False), ids=("killed", "unmounted"))
+async def test_what_waits_for_a_primary_that_was_taken_away_survives_a_restart(
+    tmp_path: Path, mode: Mode, is_killed: bool
+) -> None:
+    """The legs have changed their roles, and the log has numbers of the other disk."""
+    ground = new_ground(tmp_path, mode)
+    notes: list[str] = []
+    async with running(ground) as user:
+        await user.mkdir("d")
+        for name in ("gone", "moved", "d/a", "d/b", "written", "mode", "one", "two", "same"):
+            await user.put(name, name.encode() * 1000)
+        await user.volume.sync()
+        user.forget_all()
+    volume = ground.open()
+    await volume.sync()
+    order = Order(Action.DETACH, "primary")
+    await volume.recover(order, False, lambda progress: None, lambda role, path: None)
+    await work_a_while(User(volume))
+    untouched = (ground.primary / "same").stat().st_ino
+    if is_killed:
+        abandon(volume)
+    else:
+        await volume.close()
+    again = ground.open()
+    notes += again.notes
+    assert not any("comparing everything" in note for note in notes)
+    await User(again).put("newer", b"newer")
+    await again.recover(Order(Action.ATTACH), False, lambda progress: None, lambda role, path: None)
+    await again.close()
+    ground.assert_equal()
+    assert (ground.primary / "same").stat().st_ino == untouched
+    assert (ground.primary / "written").read_bytes()[500:505] == b"later"
+    for leg in (ground.primary, ground.secondary):
+        assert os.listdir(leg / ".twinfs/quarantine") == []

@@ -38,6 +38,7 @@ def test_status_is_one_line_with_the_promised_fields_in_order():
         "action": None,
         "unreached": [],
         "versions": None,
+        "quarantine": {"objects": 0, "bytes": 0, "since": None},
     }
     assert line.startswith('{"type":"status","volume":"photos"')
 

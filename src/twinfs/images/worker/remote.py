@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
+from twinfs.imageinfo import ImageInfo
 from twinfs.images.protocol import DirectoryEntry, InodeStat
 from twinfs.images.worker import wire
 from twinfs.images.worker.client import ReaderClient
-from twinfs.model import ImageInfo
 
 LIST_COUNT: Final = 500
 _READ_BYTES: Final = 8 << 20
