@@ -192,7 +192,8 @@ def abandon(volume: Volume) -> None:
     core.applier.close()
     core.log.close(is_clean=False)
     os.close(core.primary_fd)
-    os.close(core.applier.root_fd)
+    if core.is_secondary_up:
+        os.close(core.applier.root_fd)
 
 
 class User:
