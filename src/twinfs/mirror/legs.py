@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from twinfs.errors import LegError, LegNotMountedError, SplitBrainError
+from twinfs.errors import DamagedLabelError, LegError, LegNotMountedError, SplitBrainError
 from twinfs.mirror.label import Leg
 from twinfs.mirror.parting import history
 from twinfs.model import Role, VolumeConfig
@@ -45,16 +45,17 @@ def path_of(config: VolumeConfig, place: Role) -> str:
 def open_legs(config: VolumeConfig, *, is_degraded_allowed: bool) -> Legs:
     """Open what is there. Nothing is written.
 
-    LegNotMountedError: one is missing and that was not allowed, or both are. WrongDiskError, LegError: one
-    cannot be used. SplitBrainError: each went on without the other.
+    LegNotMountedError, DamagedLabelError: one is missing, or its label says nothing, and that was not
+    allowed; or both are. WrongDiskError, LegError: one cannot be used. SplitBrainError: each went on without
+    the other.
     """
     with contextlib.ExitStack() as undo:
         found: list[Leg] = []
-        missing: list[LegNotMountedError] = []
+        missing: list[LegNotMountedError | DamagedLabelError] = []
         for place in (Role.PRIMARY, Role.SECONDARY):
             try:
                 leg = Leg.open(place, path_of(config, place), config.volume_id)
-            except LegNotMountedError as error:
+            except (LegNotMountedError, DamagedLabelError) as error:
                 missing.append(error)
                 continue
             undo.callback(leg.close)
@@ -72,13 +73,13 @@ def open_legs(config: VolumeConfig, *, is_degraded_allowed: bool) -> Legs:
     return legs
 
 
-def _alone(config: VolumeConfig, leg: Leg, missing: LegNotMountedError, *, is_allowed: bool) -> Legs:
+def _alone(config: VolumeConfig, leg: Leg, missing: LegError, *, is_allowed: bool) -> Legs:
     if leg.role is Role.PRIMARY:
         if is_allowed or leg.label.is_detached:
             return Legs(leg, None)
     elif is_allowed:
         return Legs(leg, None, is_taking_over=True)
-    raise LegNotMountedError(f"{missing}\n  Or start without it: twinfs mount --degraded {config.name}")
+    raise type(missing)(f"{missing}\n  Or start without it: twinfs mount --degraded {config.name}")
 
 
 def _together(config: VolumeConfig, first: Leg, second: Leg) -> Legs:
