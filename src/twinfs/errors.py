@@ -61,6 +61,10 @@ class WrongDiskError(LegError):
     """A label of another volume or leg, or another file system than last time."""
 
 
+class DamagedLabelError(LegFaultyError):
+    """A leg's label is there and says nothing: its disk has lost it, or somebody wrote over it."""
+
+
 class LegInUseError(LegError):
     """The directory already belongs to a volume, or holds files where none were expected."""
 

@@ -58,12 +58,13 @@ def test_a_primary_that_is_full_only_at_fsync_says_so(base: Path) -> None:
         scene.volume.assert_legs_equal()
 
 
+@pytest.mark.parametrize("settings", [(), ('keep_versions = "30d"',)], ids=["plain", "keeping"])
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
 @alongside
 def test_a_full_secondary_is_told_once_with_what_it_lacks_and_drains_when_there_is_room(
-    base: Path, kind: str
+    base: Path, kind: str, settings: tuple[str, ...]
 ) -> None:
-    with Scene(base, "batched" if kind == "xfs" else "sync", kind) as scene:
+    with Scene(base, "batched" if kind == "xfs" else "sync", kind, settings=settings) as scene:
         volume, disk = scene.volume, scene.disk
         assert disk is not None
         ballast = disk.fill(leave_bytes=2 * MIB)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -168,6 +169,51 @@ def test_an_unmounted_volume_gives_its_versions_too(kept: Volume, tmp_path: Path
     kept.twinfs("restore", kept.name, "/", "--at", moment)
     assert tree.differences(before, tree.snapshot(kept.primary)) == []
     assert tree.differences(before, tree.snapshot(kept.secondary)) == []
+
+
+def write_half_and_kill(volume: Volume, *names: str, flags: int = 0) -> None:
+    """New content for the first 80,000 bytes, as far as fsync(2) brings it, and no close(2)."""
+    fds = [os.open(volume.mount / name, os.O_WRONLY | flags) for name in names]
+    for fd in fds:
+        os.write(fd, b"new " * 20_000)
+        os.fsync(fd)
+    volume.kill()
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    volume.remount()
+    volume.sync()
+
+
+@pytest.mark.parametrize(("name", "flags"), [("overwritten", 0), ("truncated", os.O_TRUNC)])
+@pytest.mark.parametrize("kept", ["sync"], indirect=True)
+def test_what_a_kill_cut_short_is_not_kept_as_if_it_had_been_the_file(
+    kept: Volume, name: str, flags: int
+) -> None:
+    """In sync mode. What it was before the truncation was kept then."""
+    file = kept.mount / name
+    file.write_bytes(b"old " * 50_000)
+    kept.sync()
+    write_half_and_kill(kept, name, flags=flags)
+    found = [(version["why"], version["size_bytes"]) for version in versions(kept)]
+    assert found == ([("truncated", 200_000)] if flags else [])
+    file.unlink()
+    kept.sync()
+    assert versions(kept, name)[-1]["why"] == "deleted"
+    kept.twinfs("restore", kept.name, name)
+    assert file.read_bytes() == b"new " * 20_000 + (b"" if flags else b"old " * 30_000)
+    kept.assert_legs_equal()
+
+
+@pytest.mark.parametrize("kept", ["batched"], indirect=True)
+def test_what_a_batch_had_brought_is_kept_though_a_kill_came_before_the_next(kept: Volume) -> None:
+    (kept.mount / "file").write_bytes(b"old " * 50_000)
+    kept.sync()
+    write_half_and_kill(kept, "file")
+    [version] = versions(kept)
+    assert (version["size_bytes"], version["why"]) == (200_000, "rewritten")
+    kept.twinfs("restore", kept.name, "file", "--at", version["at"], "--to", kept.base / "then")
+    assert (kept.base / "then").read_bytes() == b"old " * 50_000
 
 
 def test_bad_times_and_paths_are_refused_with_what_is_understood(kept: Volume) -> None:

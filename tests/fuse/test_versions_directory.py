@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from support.machine import as_other, needs_root, outcome, run
+from support.machine import OTHER_GID, OTHER_UID, as_other, in_child, needs_root, outcome, run
 from support.volume import Volume, wait_until
+from twinfs.fsio.syscalls import RENAME_EXCHANGE, renameat2
 
 _NAME = re.compile(r"letter@\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(-\d+)?\.txt")
 
@@ -22,7 +23,10 @@ def kept(new_volume: Any) -> Volume:
     volume: Volume = new_volume("sync").init()
     if "keep_versions =" not in volume.config_file.read_text():
         volume.configure('keep_versions = "30d"')
-    return volume.mount_it()
+    volume.mount_it()
+    # What goes while the legs are still compared was never whole on the secondary.
+    volume.sync()
+    return volume
 
 
 def listed(directory: Path, count: int) -> list[str]:
@@ -76,6 +80,15 @@ def test_nothing_can_be_changed_there_and_nothing_walks_into_it(kept: Volume) ->
     assert run("find", kept.mount).stdout.split() == [str(kept.mount)]
 
 
+def test_a_link_in_a_directory_s_place_hides_nothing_that_was_below_it(kept: Volume) -> None:
+    (kept.mount / "d/below").mkdir(parents=True)
+    (kept.mount / "d/below/file").write_text("x")
+    shutil.rmtree(kept.mount / "d")
+    (kept.mount / "d").symlink_to("/")
+    [name] = listed(kept.mount / ".twinfs/versions/d/below", 1)
+    assert (kept.mount / ".twinfs/versions/d/below" / name).read_text() == "x"
+
+
 @needs_root
 def test_nobody_sees_there_what_they_could_not_see_before(kept: Volume) -> None:
     secret = kept.mount / "private"
@@ -95,3 +108,63 @@ def test_nobody_sees_there_what_they_could_not_see_before(kept: Volume) -> None:
     assert as_other(lambda: (ours / everything).read_text()) == "for all"
     assert as_other(lambda: outcome(os.open, ours / mine, os.O_RDONLY))[0] == "EACCES"
     assert as_other(lambda: outcome(os.listdir, ours / "private"))[0] == "EACCES"
+
+
+GROUP = 4321
+
+
+def can_read(path: Path, *, uid: int = OTHER_UID, gid: int = OTHER_GID) -> bool:
+    return in_child(lambda: outcome(os.open, path, os.O_RDONLY)[0], uid=uid, gid=gid) == "ok"
+
+
+@needs_root
+def test_an_acl_s_mask_is_not_taken_for_what_the_group_may(kept: Volume) -> None:
+    """With an ACL the group's bits of the mode are its mask, see acl(5): here the group itself has nothing,
+    and one user less than all others."""
+    (kept.mount / "d").mkdir()
+    for path in (kept.mount / "d/file", kept.mount / "d"):
+        path.touch()
+        os.chown(path, -1, GROUP)
+        path.chmod(0o705)
+        run("setfacl", "-m", f"u:1111:rx,g::-,u:{OTHER_UID}:-", path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    (kept.mount / "d/plain").write_text("for all")
+    refused = ({"uid": 2222, "gid": GROUP}, {"uid": OTHER_UID})
+    assert [can_read(kept.mount / "d/file", **who) for who in refused] == [False, False]
+    for name in ("file", "plain"):
+        (kept.mount / "d" / name).unlink()
+    ours = kept.mount / ".twinfs/versions"
+    listed(ours, 1)
+    names = listed(ours / "d", 2)
+    for name in names:
+        assert [can_read(ours / "d" / name, **who) for who in refused] == [False, False]
+    assert stat.S_IMODE((ours / "d").stat().st_mode) == 0o500
+    (kept.mount / "d").rmdir()
+    wait_until(lambda: stat.S_IMODE((ours / "d").stat().st_mode) == 0o500, 5, "the mode of then")
+    assert stat.S_IMODE((ours / "d" / names[0]).stat().st_mode) == 0o400
+    for name in names:
+        assert [can_read(ours / "d" / name, **who) for who in refused] == [False, False]
+
+
+@needs_root
+@pytest.mark.parametrize("how", ["removed", "renamed", "exchanged"])
+def test_a_new_directory_of_that_name_opens_nothing_that_was_in_the_old_one(kept: Volume, how: str) -> None:
+    old = kept.mount / "d"
+    old.mkdir(mode=0o700)
+    (old / "secret").write_text("secret")
+    (old / "secret").unlink()
+    if how == "removed":
+        old.rmdir()
+    elif how == "renamed":
+        old.rename(kept.mount / "elsewhere")
+    else:
+        (kept.mount / "other").mkdir()
+        renameat2(os.fsencode(kept.mount / "other"), os.fsencode(old), -100, -100, RENAME_EXCHANGE)
+    old.mkdir(exist_ok=True)
+    old.chmod(0o755)
+    (old / "new").write_text("for all")
+    (old / "new").unlink()
+    ours = kept.mount / ".twinfs/versions"
+    listed(ours, 1)
+    [secret] = [name for name in listed(ours / "d", 2) if name.startswith("secret")]
+    assert not can_read(ours / "d" / secret)

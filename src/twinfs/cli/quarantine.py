@@ -7,8 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.ordering import DryRun
-from twinfs.cli.parameters import InjectedPaths, Json, VolumeName
+from twinfs.cli.parameters import DryRun, InjectedPaths, Json, VolumeName
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import result, say
 from twinfs.daemon import config

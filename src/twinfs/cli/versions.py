@@ -11,6 +11,7 @@ from twinfs.cli.talk import result, say
 from twinfs.daemon import config
 from twinfs.report import json_lines
 from twinfs.report.versions_text import version_dict, version_line
+from twinfs.words import count as counted
 
 
 def versions(
@@ -32,7 +33,7 @@ def versions(
         twinfs versions photos
         twinfs versions photos 2024/summer.jpg --json
     """
-    from twinfs.daemon.versions import listed
+    from twinfs.daemon.versions import listed, waiting
 
     settings = config.load(paths, name)
     count = 0
@@ -42,4 +43,9 @@ def versions(
     if not count:
         off = "" if settings.keep_versions_seconds else '; keep_versions = "30d" in its settings keeps them'
         say(f"volume {name}: no version of {path} is kept{off}")
+    if changes := waiting(paths, settings):
+        say(
+            f"{counted(changes, 'change')} wait for the secondary: what they delete is there still as it was,"
+            " and is no version yet"
+        )
     return 0

@@ -13,7 +13,14 @@ from twinfs.daemon.client import ControlClient, RemoteError
 from twinfs.daemon.lock import VolumeLock
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import SyncRequest
-from twinfs.errors import LegError, LegFaultyError, LegNotMountedError, NotMountedError, VersionError
+from twinfs.errors import (
+    LegError,
+    LegFaultyError,
+    LegNotMountedError,
+    NotMountedError,
+    TwinfsError,
+    VersionError,
+)
 from twinfs.model import Role, VolumeConfig
 
 
@@ -90,9 +97,9 @@ def bring_up_to_date_if_mounted(paths: Paths, name: str, say: Callable[[str], No
 
 
 @contextmanager
-def mounted(paths: Paths, volume: VolumeConfig) -> Iterator[str]:
+def mounted(paths: Paths, volume: VolumeConfig, say: Callable[[str], None]) -> Iterator[str]:
     """Where the volume is mounted; one that is not is, for as long as it takes, out of everybody's way."""
-    from twinfs.daemon import mounting, unmounting
+    from twinfs.daemon import mounting
     from twinfs.daemon.options import parse_options
 
     try:
@@ -104,13 +111,29 @@ def mounted(paths: Paths, volume: VolumeConfig) -> Iterator[str]:
         return
     except NotMountedError:
         pass
-    with tempfile.TemporaryDirectory(prefix="twinfs-restore-") as place:
+    place = tempfile.mkdtemp(prefix="twinfs-restore-")
+    try:
         request = mounting.prepare(paths, volume, place, parse_options(["noallow_other"]), say=_quiet)
         mounting.start(paths, request, say=_quiet)
         try:
             yield place
         finally:
-            unmounting.unmount(paths, volume.name, on_progress=lambda progress: None, say=_quiet)
+            _take_down(paths, volume.name, say)
+    finally:
+        # rmdir(2) and never more: where the volume could not be unmounted, people's files are in there.
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+
+
+def _take_down(paths: Paths, name: str, say: Callable[[str], None]) -> None:
+    """What keeps the secondary from following, or the volume from being unmounted, is no failure of what was
+    done in it: it is said."""
+    from twinfs.daemon import unmounting
+
+    try:
+        unmounting.unmount(paths, name, on_progress=lambda progress: None, say=_quiet)
+    except TwinfsError as error:
+        say(f"after the restore: {error}")
 
 
 def _quiet(text: str) -> None:

@@ -11,16 +11,17 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from twinfs.daemon import reach
+from twinfs.daemon.client import ControlClient
 from twinfs.daemon.destination import destination, opened
 from twinfs.daemon.past_time import parse_past
 from twinfs.daemon.paths import Paths
-from twinfs.errors import UsageError, VersionError
+from twinfs.errors import NotMountedError, UsageError, VersionError
 from twinfs.mirror.state import is_below
 from twinfs.mirror.versions.history import History, Past, is_kept
-from twinfs.mirror.versions.past import PastTree
+from twinfs.mirror.versions.past import PastTree, status_of
 from twinfs.mirror.versions.records import Changed, Gone
 from twinfs.mirror.versions.restoring import Plan, Restorer, plan
-from twinfs.model import Progress, Restored, Version, VolumeConfig
+from twinfs.model import Progress, Restored, Role, Version, VolumeConfig
 
 _CONFLICTS_SHOWN = 10
 
@@ -71,6 +72,17 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "other")
 
 
+def waiting(paths: Paths, volume: VolumeConfig) -> int:
+    """How many changes the secondary has yet to get: what they remove is there still, and no version."""
+    from twinfs.mirror.volume import Volume
+
+    try:
+        with ControlClient(paths, volume.name) as client:
+            return client.status().pending.changes
+    except NotMountedError:
+        return Volume.offline_status(volume, paths.state_dir).pending.changes
+
+
 def restore(
     paths: Paths,
     volume: VolumeConfig,
@@ -89,7 +101,7 @@ def restore(
             return _Job(legs, volume, path, wish, since_ns, on_progress).run(
                 target_fd, target, is_in_place=False
             )
-    with reach.mounted(paths, volume) as mountpoint:
+    with reach.mounted(paths, volume, say) as mountpoint:
         reach.bring_up_to_date_if_mounted(paths, volume.name, say)
         with reach.legs_of(paths, volume) as legs, opened(mountpoint) as target_fd:
             path = _inside(wish.path, mountpoint)
@@ -116,9 +128,23 @@ class _Job:
         self._wish = wish
         self._on_progress = on_progress
         self._history = History(list(legs.roots.values()))
-        self._since_ns = self._history.last_moment(path) if since_ns is None else since_ns
-        self._require_known()
+        if since_ns is None and self._is_left_on_secondary():
+            # Its removal waits, for the brake or the next batch: there it is as it was, and no version yet.
+            self._since_ns = time.time_ns()
+        else:
+            self._since_ns = self._history.last_moment(path) if since_ns is None else since_ns
+            self._require_known()
         self._tree = PastTree(legs.present, self._history.newest_first(self._since_ns))
+
+    def _is_left_on_secondary(self) -> bool:
+        roots = self._legs.roots
+        if len(roots) < len(Role) or not self._path:
+            return False
+        try:
+            there = {role: status_of(fd, self._path) is not None for role, fd in roots.items()}
+        except OSError:
+            return False
+        return there[Role.SECONDARY] and not there[Role.PRIMARY]
 
     def _require_known(self) -> None:
         since_ns = self._history.since_ns

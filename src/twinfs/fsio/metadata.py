@@ -12,7 +12,10 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Final
 
+ACCESS_ACL: Final = "system.posix_acl_access"
+"""Where an object has one, the group's bits of its mode are the mask of it, see acl(5)."""
 _XATTR_ABSENT = (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.EACCES)
 _PRIVILEGED = ("trusted.", "security.")
 _ACLS_OF_XFS = ("trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT")
@@ -67,6 +70,17 @@ def read_xattrs(path: bytes, *, follow: bool = False) -> dict[str, bytes]:
             if error.errno not in _XATTR_ABSENT:
                 raise
     return found
+
+
+def has_access_acl(path: bytes, *, follow: bool = False) -> bool:
+    """OSError where the file system does not say."""
+    try:
+        os.getxattr(path, ACCESS_ACL, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return False
+        raise
+    return True
 
 
 def write_xattrs(path: bytes, wanted: dict[str, bytes], *, follow: bool = False) -> None:

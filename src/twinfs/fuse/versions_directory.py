@@ -1,7 +1,6 @@
 """`.twinfs/versions/` in the volume: what is kept of the past, to look at and to copy from.
 
-Who may look is told by the modes of then: a file's own, and of directories those that are there now, or were
-when they went.
+Who may look is told by modes, see mirror/versions/shown.py.
 """
 
 from __future__ import annotations
@@ -19,7 +18,15 @@ import trio
 
 from twinfs.fsio.copy import read_whole
 from twinfs.fuse.virtual import Facts, VirtualDirectory, VirtualFile, VirtualLink, VirtualObject
-from twinfs.mirror.versions.shown import ShownDirectory, ShownFile, open_kept, shown, state_of
+from twinfs.mirror.versions.shown import (
+    Access,
+    ShownDirectory,
+    ShownFile,
+    access_of,
+    open_kept,
+    shown,
+    state_of,
+)
 from twinfs.mirror.volume import Volume
 
 _T = TypeVar("_T")
@@ -74,6 +81,15 @@ class Versions:
             return await core.attachment.call(work)
         return await trio.to_thread.run_sync(work)
 
+    async def objects(self, files: Sequence[tuple[bytes, ShownFile]]) -> list[tuple[bytes, VirtualObject]]:
+        """The files, and who may read each."""
+        roots = [(name, file, self._root_of(file)) for name, file in files]
+
+        def look() -> list[tuple[bytes, VirtualObject]]:
+            return [(name, _object_of(self, file, access_of(root_fd, file))) for name, file, root_fd in roots]
+
+        return await self._call(look) if roots else []
+
     async def read(self, file: ShownFile, offset: int, size: int) -> bytes:
         return await self._call(partial(_read, self._root_of(file), file, offset, size))
 
@@ -103,7 +119,10 @@ class PastDirectory(VirtualDirectory):
             return None
         if name in here.directories:
             return self._directory(name, here.directories[name])
-        return self._file(here.files[name]) if name in here.files else None
+        if name not in here.files:
+            return None
+        [(_, found)] = await self.versions.objects([(name, here.files[name])])
+        return found
 
     async def entries(self) -> Sequence[tuple[bytes, VirtualObject]]:
         here = await self.versions.find(self.path)
@@ -113,17 +132,11 @@ class PastDirectory(VirtualDirectory):
             (name, self._directory(name, below)) for name, below in here.directories.items()
         ]
         files = [(name, file) for name, file in here.files.items() if name not in here.directories]
-        found += [(name, self._file(file)) for name, file in files]
-        return found
+        return found + await self.versions.objects(files)
 
     def _directory(self, name: bytes, below: ShownDirectory) -> PastDirectory:
         path = self.path + b"/" + name if self.path else name
         return PastDirectory(self.versions, path, _facts_of(below))
-
-    def _file(self, file: ShownFile) -> VirtualObject:
-        if stat.S_ISLNK(file.kept.mode):
-            return PastLink(self.versions, file)
-        return PastFile(self.versions, file)
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,7 @@ class PastFile(VirtualFile):
 
     versions: Versions = field(compare=False)
     file: ShownFile
+    access: Access
 
     is_replaced = True
 
@@ -139,7 +153,7 @@ class PastFile(VirtualFile):
         return hash((self.file.leg, self.file.segment, self.file.kept.number))
 
     def facts(self) -> Facts:
-        return _facts_of_file(self.file)
+        return _facts_of_file(self.file, self.access)
 
     async def read(self, offset: int, size: int) -> bytes:
         return await self.versions.read(self.file, offset, size)
@@ -151,6 +165,7 @@ class PastLink(VirtualLink):
 
     versions: Versions = field(compare=False)
     file: ShownFile
+    access: Access
 
     is_replaced = True
 
@@ -158,7 +173,7 @@ class PastLink(VirtualLink):
         return hash((self.file.leg, self.file.segment, self.file.kept.number))
 
     def facts(self) -> Facts:
-        return _facts_of_file(self.file)
+        return _facts_of_file(self.file, self.access)
 
     async def target(self) -> bytes:
         return self.file.target
@@ -167,14 +182,21 @@ class PastLink(VirtualLink):
 def _facts_of(directory: ShownDirectory) -> Facts:
     if directory.like is None:
         return Facts(stat.S_IFDIR | _UNREADABLE, 0, directory.newest_ns, os.geteuid(), os.getegid())
-    mode, uid, gid = directory.like
-    return Facts(stat.S_IFDIR | (mode & _READING), 0, directory.newest_ns, uid, gid)
+    like = directory.like
+    mode = stat.S_IFDIR | (like.mode & _READING)
+    return Facts(mode, 0, directory.newest_ns, like.uid, like.gid)
 
 
-def _facts_of_file(file: ShownFile) -> Facts:
-    kept = file.kept
-    mode = kept.mode if stat.S_ISLNK(kept.mode) else stat.S_IFMT(kept.mode) | (kept.mode & _READING_FILE)
-    return Facts(mode, kept.size, kept.mtime_ns, kept.uid, kept.gid)
+def _object_of(versions: Versions, file: ShownFile, access: Access) -> VirtualObject:
+    if stat.S_ISLNK(file.kept.mode):
+        return PastLink(versions, file, access)
+    return PastFile(versions, file, access)
+
+
+def _facts_of_file(file: ShownFile, access: Access) -> Facts:
+    kept, mode = file.kept, access.mode
+    mode = mode if stat.S_ISLNK(mode) else stat.S_IFMT(mode) | (mode & _READING_FILE)
+    return Facts(mode, kept.size, kept.mtime_ns, access.uid, access.gid)
 
 
 def _read(root_fd: int, file: ShownFile, offset: int, size: int) -> bytes:

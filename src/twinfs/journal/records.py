@@ -34,21 +34,24 @@ class Link(msgspec.Struct, array_like=True, tag=2, frozen=True):
 
 
 class Remove(msgspec.Struct, array_like=True, tag=3, frozen=True):
-    """A name is gone. `is_last` when no other name of the file is left."""
+    """A name is gone. `is_last` when no other name of the file is left. `is_torn`: what the secondary has
+    there was never the file."""
 
     path: bytes
     is_directory: bool
     is_last: bool
+    is_torn: bool = False
 
 
 class Rename(msgspec.Struct, array_like=True, tag=4, frozen=True):
     """`source`, the object `ino`, is now `path`; what stood there is gone, or with `is_exchange` at
-    `source`."""
+    `source`. `is_torn`: what the secondary has at `path` was never the file that is replaced."""
 
     source: bytes
     path: bytes
     is_exchange: bool
     ino: int
+    is_torn: bool = False
 
 
 class Commit(msgspec.Struct, array_like=True, tag=5, frozen=True):
@@ -66,12 +69,14 @@ class Applied(msgspec.Struct, array_like=True, tag=7, frozen=True):
 
 
 class Stale(msgspec.Struct, array_like=True, tag=8, frozen=True):
-    """Metadata, and content in [start, end), of an object may differ between the legs."""
+    """Metadata, and content in [start, end), of an object may differ between the legs. `is_direct`: callers
+    write to the secondary, too, so what that has until the next copy may be neither old nor new."""
 
     ino: int
     path: bytes
     start: int
     end: int
+    is_direct: bool = False
 
 
 class Cleared(msgspec.Struct, array_like=True, tag=9, frozen=True):

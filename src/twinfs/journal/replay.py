@@ -38,6 +38,8 @@ class StaleObject:
     path: bytes
     marks: list[tuple[int, int, int]] = field(default_factory=list)
     """(record number, start, end) of each mark; an empty range is a mark of the metadata alone."""
+    direct: set[int] = field(default_factory=set)
+    """Those under which the secondary was written to as well."""
 
     def ranges(self) -> Ranges:
         found = Ranges()
@@ -130,12 +132,15 @@ def _mark(found: Recovered, number: int, record: Stale) -> None:
     known = found.stale.setdefault(record.ino, StaleObject(record.path))
     known.path = record.path
     known.marks.append((number, record.start, record.end))
+    if record.is_direct:
+        known.direct.add(number)
 
 
 def _clear(found: Recovered, ino: int, number: int) -> None:
     """Marks made after the copy began, with a higher number, are still pending."""
     if (known := found.stale.get(ino)) is not None:
         known.marks = [mark for mark in known.marks if mark[0] > number]
+        known.direct = {mark for mark in known.direct if mark > number}
         if not known.marks:
             del found.stale[ino]
 

@@ -234,7 +234,7 @@ class Applier:
                 with self.keeper.removing_directory(dir_fd, name, change.path):
                     os.rmdir(name, dir_fd=dir_fd)
                 self.forget(change.path)
-            elif not self.keeper.take(dir_fd, name, change.path):
+            elif not self.keeper.take(dir_fd, name, change.path, is_torn=change.is_torn):
                 os.unlink(name, dir_fd=dir_fd)
         except FileNotFoundError:
             pass  # done before a kill
@@ -251,7 +251,7 @@ class Applier:
         new_fd, new = self._way_to(change.path)
         places = (old_fd, old, change.source), (new_fd, new, change.path)
         try:
-            with self.keeper.renaming(*places, is_exchange=False):
+            with self.keeper.renaming(*places, is_exchange=False, is_torn=change.is_torn):
                 os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
         except FileNotFoundError:
             # Done before a kill, or never there: comparing the target tells.

@@ -8,12 +8,12 @@ import stat
 
 import msgspec
 
-from twinfs.fsio.metadata import child_path, fd_path, list_xattrs
+from twinfs.fsio.metadata import ACCESS_ACL, child_path, fd_path, list_xattrs
 from twinfs.mirror.content import Content
 from twinfs.mirror.core import Core
 from twinfs.mirror.nodes import Node
 
-_ACCESS_ACL = b"system.posix_acl_access"
+_ACCESS_ACL = ACCESS_ACL.encode()
 
 # Positions in os.statvfs_result, see statvfs(3).
 _BLOCKS, _FREE, _AVAILABLE, _FILES, _FREE_FILES, _AVAILABLE_FILES = range(2, 8)

@@ -24,7 +24,7 @@ from twinfs.mirror.copier import Copy, SourceUnreadableError
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.label import LABEL_DIRECTORY
-from twinfs.mirror.quarantine import Quarantine
+from twinfs.mirror.quarantine import ONLY_THERE, Quarantine
 
 _LOST_AND_FOUND: Final = b"lost+found"
 """fsck's own at the root of each file system: neither made, nor looked into, nor set aside."""
@@ -46,6 +46,13 @@ class Trust:
     distrust_ns: int = 0
     changed_ns: int = 0
     is_keeping: bool = False
+
+    def asks_for_content(self, wanted: os.stat_result, present: os.stat_result) -> bool:
+        """Whether files of equal size and time have to be read."""
+        latest = max(wanted.st_mtime_ns, wanted.st_ctime_ns, present.st_mtime_ns, present.st_ctime_ns)
+        if self.distrust_ns and latest >= self.distrust_ns:
+            return True
+        return bool(self.changed_ns) and wanted.st_ctime_ns >= self.changed_ns
 
 
 Listing = dict[bytes, os.stat_result]
@@ -133,7 +140,7 @@ class Comparer:
         for name in secondary.keys() - primary.keys():
             if path or name != _LOST_AND_FOUND:
                 child = path + b"/" + name if path else name
-                self._try(child, found, partial(self._extra, path, name, child, secondary[name]))
+                self._try(child, found, partial(self._extra, child, secondary[name]))
         for name, status in primary.items():
             child = path + b"/" + name if path else name
             if child == _LOST_AND_FOUND:
@@ -142,7 +149,7 @@ class Comparer:
                 continue
             if self._excludes.matches(child, is_directory=stat.S_ISDIR(status.st_mode)):
                 if name in secondary:
-                    self._try(child, found, partial(self._excluded, child, secondary[name]))
+                    self._try(child, found, partial(self._excluded, child))
                 continue
             found.files += 1
             work = partial(self._entry, child, status, secondary.get(name), trust, found)
@@ -162,14 +169,13 @@ class Comparer:
             if error.errno not in UNEXPECTED:
                 found.troubles.append((path, error))
 
-    def _extra(self, path: bytes, name: bytes, child: bytes, status: os.stat_result) -> None:
-        if self._excludes.matches(child, is_directory=stat.S_ISDIR(status.st_mode)):
-            self._excluded(child, status)
+    def _extra(self, path: bytes, status: os.stat_result) -> None:
+        if self._excludes.matches(path, is_directory=stat.S_ISDIR(status.st_mode)):
+            self._excluded(path)
         else:
-            self.quarantine.take(self._applier.directory(path), name, child)
-            self._applier.forget(child)
+            self._set_aside(path)
 
-    def _excluded(self, path: bytes, status: os.stat_result) -> None:
+    def _excluded(self, path: bytes) -> None:
         if self._is_deleting_excluded:
             dir_fd, name = self._applier.locate(path)
             self._applier.forget(path)
@@ -183,17 +189,18 @@ class Comparer:
         trust: Trust,
         found: Findings,
     ) -> None:
+        if present is not None and present.st_nlink > 1:
+            # Of its names some may have gone since the listing, and with this one its content would go.
+            present = self._status(path)
         is_other = present is not None and self._is_other_object(path, wanted, present)
         if present is not None and (is_other or (trust.is_keeping and _is_other_version(wanted, present))):
-            dir_fd, name = self._applier.locate(path)
-            self.quarantine.take(dir_fd, name, path, _OTHER_OBJECT if is_other else _OTHER_VERSION)
-            self._applier.forget(path)
+            self._set_aside(path, _OTHER_OBJECT if is_other else _OTHER_VERSION)
             present = None
         if present is not None and present.st_nlink > 1 and self._is_other_content(wanted, present):
             # Its other names keep the content, which writing in place would change for them, too.
             self._unlink(path)
             present = None
-        if not stat.S_ISDIR(wanted.st_mode) and self._link_to_first(path, wanted, present):
+        if not stat.S_ISDIR(wanted.st_mode) and self._link_to_first(path, wanted, present, trust):
             return
         if present is None:
             self._make(path, wanted)
@@ -223,7 +230,9 @@ class Comparer:
         finally:
             os.close(fd)
 
-    def _link_to_first(self, path: bytes, wanted: os.stat_result, present: os.stat_result | None) -> bool:
+    def _link_to_first(
+        self, path: bytes, wanted: os.stat_result, present: os.stat_result | None, trust: Trust
+    ) -> bool:
         """Keep hard links: True when `path` is now another name of a file handled before."""
         key = (wanted.st_dev, wanted.st_ino)
         if wanted.st_nlink == 1:
@@ -240,13 +249,34 @@ class Comparer:
             return False
         target = os.stat(self._applier.proc_path(first.path), follow_symlinks=False)
         if present is not None and (present.st_dev, present.st_ino) != (target.st_dev, target.st_ino):
-            self._unlink(path)
+            if present.st_nlink > 1 or self._is_taken_as_equal(wanted, present, trust):
+                self._unlink(path)
+            else:
+                self._set_aside(path, _OTHER_CONTENT)
             present = None
         if present is None:
             self._applier.attempt(0, Link(first.path, path))
         return True
 
+    @staticmethod
+    def _is_taken_as_equal(wanted: os.stat_result, present: os.stat_result, trust: Trust) -> bool:
+        """Whether what the secondary has is what the primary has, too, as far as this comparison asks. A
+        link's target and a node's number were looked at before."""
+        is_equal = not stat.S_ISREG(wanted.st_mode) or not _is_other_version(wanted, present)
+        return is_equal and not trust.is_keeping and not trust.asks_for_content(wanted, present)
+
+    def _status(self, path: bytes) -> os.stat_result:
+        """What the secondary has there now."""
+        dir_fd, name = self._applier.locate(path)
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+
+    def _set_aside(self, path: bytes, why: str = ONLY_THERE) -> None:
+        dir_fd, name = self._applier.locate(path)
+        self.quarantine.take(dir_fd, name, path, why)
+        self._applier.forget(path)
+
     def _unlink(self, path: bytes) -> None:
+        """Of an object that has other names, or is a copy of what the primary has."""
         dir_fd, name = self._applier.locate(path)
         os.unlink(name, dir_fd=dir_fd)
 
@@ -273,10 +303,7 @@ class Comparer:
         owner = self._owners.setdefault((present.st_dev, present.st_ino), (wanted.st_dev, wanted.st_ino))
         if owner != (wanted.st_dev, wanted.st_ino) or (present.st_nlink > 1 and wanted.st_nlink == 1):
             return True
-        latest = max(wanted.st_mtime_ns, wanted.st_ctime_ns, present.st_mtime_ns, present.st_ctime_ns)
-        if trust.distrust_ns and latest >= trust.distrust_ns:
-            return True
-        return bool(trust.changed_ns) and wanted.st_ctime_ns >= trust.changed_ns
+        return trust.asks_for_content(wanted, present)
 
     def _metadata(self, path: bytes) -> None:
         self._applier.copy_metadata(self._primary_fd, path)

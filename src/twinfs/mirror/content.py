@@ -139,7 +139,7 @@ class Content:
         while (hold := self._core.holds.get(node.ident)) is not None:
             await hold.wait()
         file.changes += 1
-        mark = self._core.mark(node, offset, offset + len(data))
+        mark = self._core.mark(node, offset, offset + len(data), is_direct=True)
         if mark is None:
             # Without an await since `mark`: should it have asked for a comparison, that sees this write,
             # and the mtime tells it.
@@ -288,7 +288,7 @@ class Content:
 
     def _distrust(self, node: Node, error: OSError) -> None:
         """Which pages were lost is not known, and a second fsync would say nothing: copy it all."""
-        mark = self._core.mark(node, 0, Ranges.OPEN_END)
+        mark = self._core.mark(node, 0, Ranges.OPEN_END, is_direct=True)
         if mark is not None:
             self._core.fell_behind(mark, error)
 

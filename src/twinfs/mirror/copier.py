@@ -128,7 +128,8 @@ class Copy:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
             self._fd = os.open(name, flags, dir_fd=dir_fd)
             self._was_empty = not present.st_size
-            if not self.is_comparing and self.is_old_whole:
+            is_other = not self.is_comparing or present.st_size != self.size
+            if is_other and self.is_old_whole:
                 where = dir_fd, name, self.path
                 applier.keeper.overwriting_content(*where, Why.REWRITTEN, self.since_ns)
             applier.keeper.filling(self._fd)

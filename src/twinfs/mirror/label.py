@@ -16,6 +16,7 @@ from typing import Final, TypedDict
 import msgspec
 
 from twinfs.errors import (
+    DamagedLabelError,
     LegError,
     LegFaultyError,
     LegInUseError,
@@ -96,7 +97,7 @@ class Leg:
     @staticmethod
     def open(place: Role, path: str, volume_id: str) -> Leg:
         """Open and check. LegNotMountedError without a label, WrongDiskError with another's, LegFaultyError
-        where the disk fails."""
+        where the disk fails, DamagedLabelError where its label says nothing."""
         fd = _open_directory(place, path)
         try:
             return Leg._open(place, path, fd, volume_id)
@@ -109,7 +110,7 @@ class Leg:
 
     @staticmethod
     def _open(place: Role, path: str, fd: int, volume_id: str) -> Leg:
-        label = _read_label(fd, path)
+        label = _read_label(fd, place, path)
         if label is None:
             raise LegNotMountedError(
                 f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
@@ -145,8 +146,8 @@ class Leg:
         self.write_label(is_in_use=self.label.boot_id != "", change=LabelChange(is_detached=is_detached))
 
     def is_still_labelled(self) -> bool:
-        """Whether the label on the disk is still this leg's."""
-        label = _read_label(self.fd, self.path)
+        """Whether the label on the disk is still this leg's. LegError: it says nothing."""
+        label = _read_label(self.fd, self.role, self.path)
         return label is not None and (label.volume_id, label.leg) == (self.label.volume_id, self.label.leg)
 
     def close(self) -> None:
@@ -189,28 +190,29 @@ def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str)
         )
 
 
-def _read_label(fd: int, path: str) -> Label | None:
-    """`path` is what people call the directory."""
+def _read_label(fd: int, role: Role, path: str) -> Label | None:
     name = LABEL_DIRECTORY + b"/" + _LABEL_NAME
     try:
         label_fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     except (FileNotFoundError, NotADirectoryError):
         return None
     with open(label_fd, "rb") as file:
-        try:
-            return msgspec.json.decode(file.read(), type=Label)
-        except msgspec.MsgspecError as error:
-            raise WrongDiskError(
-                f"{path}: its label, {os.fsdecode(name)}, is damaged ({error}); refusing to touch it.\n"
-                f"  Check the disk with fsck; if only the label is damaged, put that back from a backup."
-            ) from error
+        content = file.read()
+    try:
+        return msgspec.json.decode(content, type=Label)
+    except msgspec.MsgspecError as error:
+        reason = str(error) if content.strip(b"\0") else "zeros" if content else "empty"
+        raise DamagedLabelError(
+            f"{role} leg: {path}: its label, {os.fsdecode(name)}, is damaged ({reason}); nothing is written"
+            f" there.\n  Check the disk: dmesg, smartctl, fsck. To go on with another one: twinfs replace"
+        ) from error
 
 
 def read(role: Role, path: str) -> Label | None:
     """The label of a directory that is not opened as a leg; None without one."""
     fd = _open_directory(role, path)
     try:
-        return _read_label(fd, path)
+        return _read_label(fd, role, path)
     finally:
         os.close(fd)
 
@@ -237,7 +239,7 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     try:
         check_apart(primary, secondary)
         for role, fd in fds.items():
-            if (label := _read_label(fd, paths[role])) is not None:
+            if (label := _read_label(fd, role, paths[role])) is not None:
                 raise LegInUseError(
                     f"{paths[role]} is already the {label.leg} leg of volume {label.volume!r}."
                 )
@@ -260,7 +262,7 @@ def check_free(path: str, volume_id: str) -> None:
     """That a directory can become a leg of a volume: empty, or labelled for it by an attempt before."""
     fd = _open_directory(Role.SECONDARY, path)
     try:
-        found = _read_label(fd, path)
+        found = _read_label(fd, Role.SECONDARY, path)
         if found is not None:
             if found.volume_id == volume_id and not found.events:
                 return

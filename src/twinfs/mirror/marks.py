@@ -25,11 +25,14 @@ _LOOKS: Final = 5
 class Marks(Comparing):
     """Content and metadata; names are in core.py."""
 
-    def mark(self, node: Node, start: int, end: int, *, is_done: bool = False) -> StaleMark | None:
+    def mark(
+        self, node: Node, start: int, end: int, *, is_done: bool = False, is_direct: bool = False
+    ) -> StaleMark | None:
         """Before the primary changes: [start, end) of the content (none if empty) and the metadata may
         differ from now on. None for an object that is not mirrored or has no name any more.
 
-        `is_done`: the primary has changed already, so a full log must not stop it.
+        `is_done`: the primary has changed already, so a full log must not stop it. `is_direct`: unless the
+        secondary is behind, its content is written to, too.
         """
         if not self.is_counting:
             return None
@@ -51,22 +54,23 @@ class Marks(Comparing):
         mark = node.stale
         is_behind = is_suspect or not self.is_mirroring_now or node.ident in self.copying
         if mark is not None:
-            mark.is_behind = mark.is_behind or is_behind
-            mark.is_ahead = mark.is_ahead and not is_behind
-            mark.is_touched = True
-            mark.end_bytes = max(mark.end_bytes, content_end)
-            if start == end or mark.ranges.covers(start, end):
-                return mark
+            mark.touch(content_end, is_behind=is_behind)
+            is_behind = mark.is_behind
+        # Only versions ask what the secondary has in between.
+        is_direct = is_direct and not is_behind and self.window is not None
+        if mark is not None and mark.covers(start, end) and (mark.is_direct or not is_direct):
+            return mark
         self.is_durable = False
         number = self.log.next_number()
         recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
         record = self.log.owe if is_done else self.log.append
-        record(number, Stale(node.ident, path, start, recorded_end))
+        record(number, Stale(node.ident, path, start, recorded_end, is_direct))
         if mark is None:
             mark = node.stale = StaleMark(number, is_behind=is_behind)
             self.stale[node.ident] = node
             self.nodes.pin(node)
         mark.number = number
+        mark.is_direct = mark.is_direct or is_direct
         mark.end_bytes = max(mark.end_bytes, content_end)
         if start != end:
             mark.ranges.add(start, end)
@@ -105,8 +109,6 @@ class Marks(Comparing):
             self.mark(node, 0, Ranges.OPEN_END)
         if node.stale is None:
             return
-        if node.stale.is_torn and status.st_nlink == 1:
-            self.say_torn(node.path())
         others = [known for known in self.nodes.names(node) if known != (parent, name)]
         if others:
             self.remember_path(node, others[0][0].child_path(others[0][1]))
@@ -114,17 +116,9 @@ class Marks(Comparing):
             # Its other names are not known here: only looking at everything finds them.
             self.compare_later(b"")
 
-    def say_torn(self, path: bytes) -> None:
-        """What the secondary has at the path was never the file: it is no version."""
-        applier = self.applier
-
-        def work() -> None:
-            dir_fd, name = applier.locate(path)
-            applier.keeper.torn(dir_fd, name)
-
-        if self.window is not None and self.is_secondary_up:
-            # In the lane before the change; where the path is another by then, nothing is said.
-            self.lane.start(work)
+    def is_torn(self, node: Node | None) -> bool:
+        """Whether what the secondary has of the object was never it."""
+        return node is not None and node.stale is not None and node.stale.is_torn
 
     def remember_path(self, node: Node, path: bytes) -> None:
         """Log a stale object's marks again under another of its names."""
@@ -132,7 +126,7 @@ class Marks(Comparing):
             return
         for start, end in list(mark.ranges) or [(0, 0)]:
             recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
-            self.log.append(mark.number, Stale(node.ident, path, start, recorded_end))
+            self.log.append(mark.number, Stale(node.ident, path, start, recorded_end, mark.is_direct))
 
     def restore(self, node: Node, taken: StaleMark) -> None:
         """A copy failed: what it took is pending again, with what was marked since."""
@@ -152,6 +146,7 @@ class Marks(Comparing):
             mark.end_bytes = max(mark.end_bytes, taken.end_bytes)
             mark.is_behind = True
             mark.is_torn = mark.is_torn or taken.is_torn
+            mark.is_direct = mark.is_direct or taken.is_direct
             # Many ranges become fewer, larger ones: what they cover now must be in the log, too.
             self.remember_path(node, node.path())
 

@@ -229,7 +229,8 @@ class Names:
         if self._core.is_excluded(path, is_directory=is_directory):
             change()
         else:
-            await self._core.change_names(Remove(path, is_directory, is_last), change)
+            is_torn = self._core.is_torn(node)
+            await self._core.change_names(Remove(path, is_directory, is_last, is_torn), change)
 
     def _gone(self, node: Node | None, parent: Node, name: bytes, *, is_last: bool) -> None:
         if node is None:
@@ -305,7 +306,10 @@ class _Move:
         self.is_same_object = self._replaced is not None and os.path.samestat(self._moved, self._replaced)
 
     def as_record(self) -> NameChange:
-        return Rename(self.old_path, self.new_path, self.is_exchange, self._nodes.ident_of(self._moved))
+        victim = None if self._replaced is None else self._nodes.get(self._nodes.ident_of(self._replaced))
+        is_torn = not self.is_exchange and self._core.is_torn(victim)
+        ident = self._nodes.ident_of(self._moved)
+        return Rename(self.old_path, self.new_path, self.is_exchange, ident, is_torn)
 
     def excluded(self) -> tuple[bool, bool]:
         return (

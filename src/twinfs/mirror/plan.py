@@ -35,7 +35,8 @@ def without_passing(changes: Sequence[Change]) -> list[Change]:
         if index not in passing:
             kept.append(change)
         elif isinstance(change.names, Rename):
-            replaced = Remove(change.names.path, is_directory=False, is_last=False)
+            path, is_torn = change.names.path, change.names.is_torn
+            replaced = Remove(path, is_directory=False, is_last=False, is_torn=is_torn)
             kept.append(Change(change.number, replaced, 0, change.since))
     return kept
 

@@ -135,6 +135,7 @@ def _restore_stale(core: Core, recovered: Recovered, *, has_numbers: bool) -> bo
         mark = node.stale = StaleMark(max(number for number, _, _ in stale.marks), is_behind=True)
         mark.since = min(recovered.since.get(number, mark.since) for number, _, _ in stale.marks)
         mark.ranges = stale.ranges()
+        mark.is_direct = mark.is_torn = bool(stale.direct)
         mark.end_bytes = size
         core.stale[node.ident] = node
         core.nodes.pin(node)
@@ -186,9 +187,10 @@ def _pending_of(core: Core) -> Iterator[tuple[float, int, Record]]:
     for change in list(core.pending):
         yield change.since, change.number, change.names
         yield change.since, change.number, Commit(change.ino)
-    stale = [(node.stale.since, node, node.stale) for node in core.stale.values() if node.stale is not None]
-    for since, node, mark in sorted(stale, key=itemgetter(0)):
+    marks = [(node.stale.since, node, node.stale) for node in core.stale.values() if node.stale is not None]
+    for since, node, mark in sorted(marks, key=itemgetter(0)):
         if node.is_named:
             for start, end in list(mark.ranges) or [(0, 0)]:
                 recorded_end = WHOLE_FILE if end >= Ranges.OPEN_END else end
-                yield since, mark.number, Stale(node.ident, node.path(), start, recorded_end)
+                stale = Stale(node.ident, node.path(), start, recorded_end, mark.is_direct)
+                yield since, mark.number, stale

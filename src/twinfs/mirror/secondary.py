@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from twinfs.errors import LegError, LegNotMountedError, SplitBrainError, WrongDiskError
+from twinfs.errors import DamagedLabelError, LegError, LegNotMountedError, SplitBrainError, WrongDiskError
 from twinfs.fsio.tree import remove_tree
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import is_full
@@ -91,7 +91,7 @@ class Secondary:
         try:
             is_labelled = leg.is_still_labelled()
         except LegError as error:
-            raise OSError(errno.EIO, str(error), leg.path) from error
+            raise OSError(errno.EIO, str(error).partition("\n")[0]) from error
         if not is_labelled:
             raise OSError(errno.ENODEV, "its label is gone", leg.path)
 
@@ -116,6 +116,9 @@ class Secondary:
             return False
         except (WrongDiskError, SplitBrainError) as error:
             self.state, self.problem = LegState.WRONG_DISK, str(error)
+            return False
+        except DamagedLabelError as error:
+            self.state, self.problem = LegState.FAULTY, str(error)
             return False
         except (LegError, OSError):
             self.state = LegState.FAULTY

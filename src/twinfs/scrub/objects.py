@@ -12,25 +12,28 @@ from twinfs.scrub.views import View
 
 _COLUMNS = (
     "id, name, ident, mode, uid, gid, rdev, size, mtime_ns, xattrs, target,"
-    " content, content_size, content_mtime_ns, scrubbed_ns"
+    " content, content_size, content_mtime_ns, scrubbed_ns, known_ns"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object as it is known. `ident` is the primary's node number."""
+    """One object as it is known. `ident` is the primary's node number. `scrubbed_ns`: when its content was
+    last read from both disks; `is_scrubbed`: that is the content which is known."""
 
     id: int
     name: bytes
     ident: int
     known: Known
     scrubbed_ns: int
+    is_scrubbed: bool
 
 
 def _row(values: tuple[Any, ...]) -> Row:
-    identity, name, ident, *metadata, content, size, mtime_ns, scrubbed_ns = values
+    identity, name, ident, *metadata, content, size, mtime_ns, scrubbed_ns, known_ns = values
     view = None if metadata[0] is None else View(*metadata)
-    return Row(identity, name, ident, Known(view, content, size or 0, mtime_ns or 0), scrubbed_ns)
+    known = Known(view, content, size or 0, mtime_ns or 0)
+    return Row(identity, name, ident, known, scrubbed_ns, is_scrubbed=0 < known_ns <= scrubbed_ns)
 
 
 class Objects:

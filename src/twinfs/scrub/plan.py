@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from twinfs.errors import UsageError
-from twinfs.scrub.judge import Known
+from twinfs.scrub.objects import Row
 from twinfs.scrub.views import View
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
@@ -30,6 +30,7 @@ class Plan:
             raise UsageError(f"plan: {text!r} is none of: new, full, or a share of the bytes such as 8%")
         return Plan(text, float(match[1]))
 
-    def wants(self, known: Known, view: View) -> bool:
-        """Whether a file is to be read, or (of a share) may be."""
-        return self.text != "new" or not known.is_about(view)
+    def wants(self, row: Row | None, view: View) -> bool:
+        """Whether a file is to be read, or (of a share) may be. What was recorded as it was written has not
+        been read from any disk."""
+        return self.text != "new" or row is None or not (row.is_scrubbed and row.known.is_about(view))

@@ -15,7 +15,6 @@ from typing import Final
 from twinfs.fsio.syscalls import open_beneath
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.label import LABEL_DIRECTORY
-from twinfs.scrub.judge import Known
 from twinfs.scrub.objects import Objects, Row
 from twinfs.scrub.store import Store
 from twinfs.scrub.todo import Links, Seen, Suspicion, Todo
@@ -52,7 +51,7 @@ class Walk:
         store: Store,
         excludes: Excludes,
         suspect: Callable[[Suspicion], None],
-        is_wanted: Callable[[Known, View], bool],
+        is_wanted: Callable[[Row | None, View], bool],
     ) -> None:
         self._roots = roots
         self._root_status = os.fstat(roots[0])
@@ -185,8 +184,7 @@ class Walk:
             self._objects.know_metadata(identity, ident, view)
         if seen.conflict is not None:
             self._suspect(Suspicion(child, seen.conflict))
-        known = row.known if row is not None else Known(None)
-        if view.is_file and seen.is_new and self._is_wanted(known, view):
+        if view.is_file and seen.is_new and self._is_wanted(row, view):
             to_read.append((entry.statuses[0].st_ino, identity, entry))
         return seen.conflict is not None
 

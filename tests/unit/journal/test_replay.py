@@ -113,6 +113,14 @@ def test_a_mark_under_another_name_survives_the_removal_of_the_first() -> None:
     assert paths(recover(records)) == {5: b"b"}
 
 
+def test_what_was_written_to_both_legs_is_known_until_it_is_copied() -> None:
+    marks: list[tuple[int, Record]] = [(1, Stale(5, b"a", 0, 10)), (2, Stale(5, b"a", 0, 10, is_direct=True))]
+    assert recover(marks).stale[5].direct == {2}
+    assert recover([*marks, (1, Cleared(5))]).stale[5].direct == {2}
+    later: list[tuple[int, Record]] = [*marks, (3, Stale(5, b"a", 0, 10)), (2, Cleared(5))]
+    assert recover(later).stale[5].direct == set()
+
+
 def test_cleared_numbers_are_done_and_later_ones_are_not() -> None:
     records: list[tuple[int, Record]] = [
         (1, Stale(5, b"a", 0, 10)),

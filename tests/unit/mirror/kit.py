@@ -55,7 +55,12 @@ class Pair:
         self.applier.swapping.update(swapping)
 
     def compare(
-        self, excludes: tuple[str, ...] = (), *, distrust_ns: int = 0, is_deleting_excluded: bool = False
+        self,
+        excludes: tuple[str, ...] = (),
+        *,
+        distrust_ns: int = 0,
+        is_deleting_excluded: bool = False,
+        is_keeping: bool = False,
     ) -> Comparer:
         """Compare everything and copy what differs, in one thread."""
         comparer = Comparer(
@@ -70,7 +75,7 @@ class Pair:
             path = places.pop().path
             both = comparer.list_both(path)
             assert both is not None
-            found = comparer.directory(path, *both, Trust(distrust_ns))
+            found = comparer.directory(path, *both, Trust(distrust_ns, is_keeping=is_keeping))
             places += found.directories
             seen.append(path)
             for copy in found.copies:
@@ -187,7 +192,7 @@ def abandon(volume: Volume) -> None:
     core.applier.close()
     core.log.close(is_clean=False)
     os.close(core.primary_fd)
-    if core.applier.root_fd >= 0:
+    if core.is_secondary_up and core.applier.root_fd >= 0:
         os.close(core.applier.root_fd)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from support.tree import assert_same, snapshot
 from twinfs.fsio.tree import remove_tree
 from twinfs.mirror.compare import Comparer, Trust
 from twinfs.mirror.exclude import Excludes
+from twinfs.mirror.versions.keeper import Keeper
+from twinfs.mirror.versions.window import Window
 from unit.mirror.kit import Pair
 
 OLD_NS = 10**18
@@ -158,21 +161,30 @@ def build_links(leg: Path, partition: list[int | None], contents: list[str]) -> 
             os.link(first, leg / name)
 
 
+def contents(directory: Path) -> set[bytes]:
+    return {path.read_bytes() for path in directory.rglob("[!.]*") if path.is_file()}
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(groups, groups, st.booleans())
-@example([0, 0, 1, 1, None], [0, 0, 0, 0, None], False)
-@example([0, 0, 1, 1, None], [0, 0, 0, 0, None], True)
-def test_any_structure_of_hard_links_becomes_the_primarys(
-    pair: Pair, wanted: list[int | None], present: list[int | None], is_equal: bool
+@given(groups, groups, st.booleans(), st.booleans())
+@example([0, 0, 1, 1, None], [0, 0, 0, 0, None], False, False)
+@example([0, 0, 1, 1, None], [0, 0, 0, 0, None], True, False)
+@example([0, 1, None, None, None], [0, 0, None, None, None], False, True)
+def test_any_structure_of_hard_links_becomes_the_primarys_and_where_one_keeps_nothing_is_lost(
+    pair: Pair, wanted: list[int | None], present: list[int | None], is_equal: bool, is_keeping: bool
 ) -> None:
     for leg, fd in ((pair.primary, pair.primary_fd), (pair.secondary, pair.secondary_fd)):
         for name in os.listdir(leg):
             if name != ".twinfs":
                 remove_tree(fd, os.fsencode(name))
-    # What has one size has one content here: size and time are all that a comparison looks at.
     build_links(pair.primary, wanted, ["1", "22", "333"])
-    build_links(pair.secondary, present, ["1", "22", "333"] if is_equal else ["4444", "22", "55555"])
-    pair.compare()
+    # Where size and time are all that is looked at, what has one size has one content here.
+    others = ["4", "22", "555"] if is_keeping else ["4444", "22", "55555"]
+    build_links(pair.secondary, present, ["1", "22", "333"] if is_equal else others)
+    shutil.rmtree(pair.secondary / ".twinfs/quarantine", ignore_errors=True)
+    old = contents(pair.secondary)
+    pair.compare(is_keeping=is_keeping, distrust_ns=int(is_keeping))
+    assert not is_keeping or old <= contents(pair.secondary)
     # What is set aside may count as a name here; the test after the next is about that.
     assert_same(pair.primary, pair.secondary, ignore=frozenset({"nlink"}))
 
@@ -184,6 +196,67 @@ def test_what_is_set_aside_keeps_its_content_though_it_shared_a_file(pair: Pair)
     pair.compare()
     pair.assert_equal()
     assert pair.quarantined() == {"extra": b"old!"}
+
+
+def test_no_content_is_lost_where_two_files_have_become_names_of_one(pair: Pair) -> None:
+    """Neither of the name that is handled first, whose content changes, nor of the other, to be linked."""
+    pair.applier.keeper = Keeper.on(pair.secondary_fd, Window(3600.0))
+    (pair.primary / "a").write_text("of both")
+    os.link(pair.primary / "a", pair.primary / "b")
+    old = {"a": "this one", "b": "and that one"}
+    for name, text in old.items():
+        (pair.secondary / name).write_text(text)
+    pair.compare()
+    pair.assert_equal()
+    kept = {past.read_text() for past in (pair.secondary / ".twinfs/versions").glob("*/0")}
+    assert kept | {text.decode() for text in pair.quarantined().values()} == set(old.values())
+
+
+def test_where_one_keeps_equal_size_and_time_do_not_let_a_second_file_go(pair: Pair) -> None:
+    (pair.primary / "a").write_text("same")
+    os.link(pair.primary / "a", pair.primary / "b")
+    for name in ("a", "b"):
+        (pair.secondary / name).write_text(f"as {name}")
+        same_time(pair.secondary / name)
+    same_time(pair.primary / "a")
+    pair.compare(is_keeping=True, distrust_ns=1)
+    pair.assert_equal()
+    assert set(pair.quarantined().values()) == {b"as a", b"as b"}
+
+
+def test_a_copy_that_is_taken_as_equal_only_makes_room_for_the_second_name(pair: Pair) -> None:
+    (pair.primary / "a").write_text("same")
+    os.link(pair.primary / "a", pair.primary / "b")
+    for path in (pair.primary / "a", pair.secondary / "a", pair.secondary / "b"):
+        path.write_text("same")
+        same_time(path)
+    pair.compare()
+    pair.assert_equal()
+    assert pair.quarantined() == {}
+
+
+def test_where_one_keeps_the_last_of_several_names_does_not_take_the_content_along(pair: Pair) -> None:
+    """Equal in size and time, so that only what the names are of tells: each is to be a file of its own."""
+    for name in ("a", "b"):
+        (pair.primary / name).write_text("good")
+        same_time(pair.primary / name)
+    (pair.secondary / "a").write_text("MINE")
+    os.link(pair.secondary / "a", pair.secondary / "b")
+    same_time(pair.secondary / "a")
+    pair.compare(is_keeping=True)
+    pair.assert_equal()
+    assert set(pair.quarantined().values()) == {b"MINE"}
+
+
+def test_the_last_of_several_names_leaves_a_version_as_any_file_that_is_replaced(pair: Pair) -> None:
+    pair.applier.keeper = Keeper.on(pair.secondary_fd, Window(3600.0))
+    for name in ("a", "b"):
+        (pair.primary / name).write_text("new")
+    (pair.secondary / "a").write_text("old!")
+    os.link(pair.secondary / "a", pair.secondary / "b")
+    pair.compare()
+    pair.assert_equal()
+    assert [past.read_text() for past in (pair.secondary / ".twinfs/versions").glob("*/0")] == ["old!"]
 
 
 def test_what_is_set_aside_is_no_name_of_a_file_in_use(pair: Pair) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from twinfs.errors import (
+    DamagedLabelError,
     LegError,
     LegInUseError,
     LegNotMountedError,
@@ -91,10 +92,10 @@ def test_a_copy_on_another_file_system_is_the_wrong_disk(legs: tuple[Path, Path,
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"volume": 1}', "\0" * 100])
-def test_a_label_that_cannot_be_read_is_the_wrong_disk(legs: tuple[Path, Path, str], text: str) -> None:
+def test_a_label_that_says_nothing_is_damaged(legs: tuple[Path, Path, str], text: str) -> None:
     label_file(legs[0]).write_text(text)
     kind, message = refusal(Role.PRIMARY, legs[0], legs[2])
-    assert kind is WrongDiskError
+    assert kind is DamagedLabelError
     assert "is damaged" in message and str(legs[0]) in message
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from twinfs.mirror.exclude import Excludes
 from twinfs.scrub.judge import Known
+from twinfs.scrub.objects import Objects, Row
 from twinfs.scrub.plan import Plan
 from twinfs.scrub.store import Store
 from twinfs.scrub.todo import Suspicion, Todo
@@ -188,8 +190,28 @@ def test_memory_is_flat_in_the_number_of_files(ground):
     assert peak() < few * 1.3
 
 
+def row(mtime_ns: int, *, is_scrubbed: bool) -> Row:
+    return Row(1, b"file", 7, Known(None, b"hash", 5, mtime_ns), 9, is_scrubbed=is_scrubbed)
+
+
 def test_what_is_wanted_depends_on_the_record():
     view = View(0o100644, 0, 0, 0, 5, 6, b"", b"")
-    assert not Plan.parse("new").wants(Known(None, b"hash", 5, 6), view)
-    assert Plan.parse("new").wants(Known(None, b"hash", 5, 7), view)
-    assert Plan.parse("full").wants(Known(None, b"hash", 5, 6), view)
+    new, full = Plan.parse("new"), Plan.parse("full")
+    assert not new.wants(row(6, is_scrubbed=True), view)
+    assert new.wants(row(7, is_scrubbed=True), view)
+    assert new.wants(row(6, is_scrubbed=False), view)
+    assert new.wants(None, view)
+    assert full.wants(row(6, is_scrubbed=True), view)
+
+
+def test_what_was_recorded_as_it_was_written_is_new_until_a_scrub_has_read_it(tree):
+    tree.walk()
+    objects = Objects(tree.store)
+    for is_scrubbed, expected in ((False, True), (True, False), (False, True)):
+        with tree.store.transaction():
+            Todo(tree.store).clear()
+            objects.know_content(
+                objects.id_of(b"5"), b"hash", 1, 10**18, begun_ns=time.time_ns(), is_scrubbed=is_scrubbed
+            )
+        tree.walk(plan="new")
+        assert (b"5" in [item.path for item in Todo(tree.store).items()]) == expected

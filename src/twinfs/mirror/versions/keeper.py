@@ -73,8 +73,9 @@ class Keeper:
             self._attempt(lambda shelf: shelf.append(record))
             self._bounds.born(path)
 
-    def take(self, dir_fd: int, name: bytes, path: bytes) -> bool:
-        """Instead of unlink(2): one rename(2), and the object is a version. False: unlink it."""
+    def take(self, dir_fd: int, name: bytes, path: bytes, *, is_torn: bool = False) -> bool:
+        """Instead of unlink(2): one rename(2), and the object is a version, unless `is_torn`. False: unlink
+        it."""
         status = status_at(dir_fd, name) if self._is_ready() else None
         if status is None or stat.S_ISDIR(status.st_mode):
             return False
@@ -86,7 +87,7 @@ class Keeper:
         def put(target_fd: int, target: bytes) -> None:
             os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=target_fd)
 
-        return self._keep_object(dir_fd, name, path, status, record_of, put)
+        return self._keep_object((dir_fd, name, path), status, record_of, put, is_torn=is_torn)
 
     @contextlib.contextmanager
     def removing_directory(self, dir_fd: int, name: bytes, path: bytes) -> Iterator[None]:
@@ -100,11 +101,17 @@ class Keeper:
 
     @contextlib.contextmanager
     def renaming(
-        self, old: tuple[int, bytes, bytes], new: tuple[int, bytes, bytes], *, is_exchange: bool
+        self,
+        old: tuple[int, bytes, bytes],
+        new: tuple[int, bytes, bytes],
+        *,
+        is_exchange: bool,
+        is_torn: bool = False,
     ) -> Iterator[None]:
         """Around rename(2). Each of `old` and `new` is (descriptor of the directory, name, path).
 
-        What stands at `new` gets a second name before: one file or the other is there at any moment."""
+        What stands at `new`, unless that `is_torn`, gets a second name before: one file or the other is there
+        at any moment."""
         moved = status_at(old[0], old[1]) if self._is_ready() else None
         replaced = None if moved is None else status_at(new[0], new[1])
         if moved is None or (replaced is not None and os.path.samestat(moved, replaced)):
@@ -115,13 +122,13 @@ class Keeper:
             record = Moved(self._moment(), self._change, old[2], new[2], is_exchange, *times)
             if not self._is_repeated(record):
                 if replaced is not None and not is_exchange:
-                    self._note_replaced(new, replaced)
+                    self._note_replaced(new, replaced, is_torn=is_torn)
                 self._attempt(lambda shelf: shelf.append(record))
             yield
         if not is_exchange:
             self._bounds.moved(old[2], new[2])
 
-    def _note_replaced(self, new: tuple[int, bytes, bytes], status: os.stat_result) -> None:
+    def _note_replaced(self, new: tuple[int, bytes, bytes], status: os.stat_result, *, is_torn: bool) -> None:
         dir_fd, name, path = new
         if stat.S_ISDIR(status.st_mode):
             self._note_directory(dir_fd, name, path, status, Why.REPLACED)
@@ -131,22 +138,23 @@ class Keeper:
         def record_of(kept: Kept) -> Record:
             return Gone(self._moment(), self._change, path, mtime_ns, kept, Why.REPLACED)
 
-        self._keep_object(dir_fd, name, path, status, record_of, linking(dir_fd, name))
+        self._keep_object(new, status, record_of, linking(dir_fd, name), is_torn=is_torn)
 
     def _keep_object(
         self,
-        dir_fd: int,
-        name: bytes,
-        path: bytes,
+        where: tuple[int, bytes, bytes],
         status: os.stat_result,
         record_of: Callable[[Kept], Record],
         put: Callable[[int, bytes], None],
+        *,
+        is_torn: bool,
     ) -> bool:
         """Whether the object is a version now; the record is written either way."""
+        dir_fd, name, path = where
         if status.st_nlink > 1:
             # Nothing of it is lost: it has other names. Moved here it would still count as one of them.
             kept = linked(dir_fd, name, status)
-        elif self._is_whole(status) and self._bounds.is_object_due(path):
+        elif not is_torn and self._is_whole(status) and self._bounds.is_object_due(path):
             if self._attempt(lambda shelf: store(shelf, status, record_of, put)):
                 self._bounds.kept(path)
                 return True
@@ -233,12 +241,6 @@ class Keeper:
         if self.shelf is not None:
             ino = os.fstat(fd).st_ino
             self._attempt(lambda shelf: shelf.note_filling(ino))
-
-    def torn(self, dir_fd: int, name: bytes) -> None:
-        """What stands there is no version of anything."""
-        status = status_at(dir_fd, name) if self._is_ready() else None
-        if status is not None and stat.S_ISREG(status.st_mode):
-            self._attempt(lambda shelf: shelf.note_filling(status.st_ino))
 
     def filled(self, fd: int) -> None:
         if self.shelf is not None and self.shelf.filling:

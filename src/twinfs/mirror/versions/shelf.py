@@ -19,6 +19,7 @@ from twinfs.mirror.versions.settling import Left, settle
 
 _LOG_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 SEGMENT_RECORDS: Final = 20_000
+_LARGE_LOG_BYTES: Final = 64 << 10
 SEGMENTS_KEPT: Final = 20
 """About how many segments the window's time and size are divided into: what goes at once is a twentieth."""
 
@@ -30,6 +31,7 @@ class Place:
     segment: bytes
     size: int
     number: int
+    used_bytes: int
 
 
 class Shelf:
@@ -87,6 +89,9 @@ class Shelf:
             os.close(os.open(segments.LOG_NAME, _LOG_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=dir_fd))
         except BaseException:
             os.close(dir_fd)
+            # Left there, it would look like something to drop for room.
+            with contextlib.suppress(OSError):
+                os.rmdir(path, dir_fd=self.root_fd)
             raise
         self._dir_fd, self.segment, self._begun = dir_fd, name, time.monotonic()
         self._log_size = self._records = self._next_object = self.used_bytes = 0
@@ -112,7 +117,7 @@ class Shelf:
 
     @property
     def place(self) -> Place:
-        return Place(self.segment or b"", self._log_size, self._next_object)
+        return Place(self.segment or b"", self._log_size, self._next_object, self.used_bytes)
 
     def new_number(self) -> int:
         self._next_object += 1
@@ -146,7 +151,7 @@ class Shelf:
             return
         with self._log() as fd:
             os.ftruncate(fd, place.size)
-        self._log_size = place.size
+        self._log_size, self.used_bytes = place.size, place.used_bytes
         for number in range(place.number, self._next_object):
             try:
                 os.unlink(b"%d" % number, dir_fd=self._dir_fd)
@@ -163,9 +168,13 @@ class Shelf:
             self.append(Filled(ino))
 
     def make_room(self) -> bool:
-        """Drop the oldest segment, the open one if there is no other; False when nothing is left to drop."""
+        """Drop the oldest segment, the open one if there is no other; False when nothing is left to drop that
+        takes room. Who tries again after each True comes to an end: the open one is worth it only where an
+        object has been put there since it was begun."""
         if drop_oldest(self.root_fd, but=self.segment):
             return True
+        if self.segment is not None and not self.used_bytes and self._log_size < _LARGE_LOG_BYTES:
+            return False
         self.end_segment()
         return drop_oldest(self.root_fd, but=None) is not None
 

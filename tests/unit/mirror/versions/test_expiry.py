@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -119,6 +121,59 @@ async def test_a_version_that_cannot_be_kept_is_told_of_once_and_costs_nobody_an
             await user.volume.expiry.turn()
     assert events == ["versions_not_kept"]
     ground.assert_equal()
+
+
+REFUSALS = ("write to the log", "create the log", "put an object there", "rename over another")
+
+
+@pytest.mark.parametrize("refused", REFUSALS)
+async def test_a_leg_without_room_for_a_record_is_not_tried_for_ever(
+    kept: Ground, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """btrfs refuses so when it is full, whatever small things are dropped: each try makes a new segment."""
+    plain_write, plain_open, plain_link, plain_rename = os.write, os.open, os.link, os.rename
+    tries = 0
+
+    def refuse(*, is_meant: bool) -> None:
+        nonlocal tries
+        if is_meant:
+            tries += 1
+            assert tries < 20, "for ever"
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write(fd: int, data: bytes) -> int:
+        refuse(is_meant=refused == REFUSALS[0] and b"/versions/" in os.readlink(b"/proc/self/fd/%d" % fd))
+        return plain_write(fd, data)
+
+    def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        refuse(is_meant=refused == REFUSALS[1] and path == b"log" and bool(flags & os.O_CREAT))
+        return plain_open(path, flags, *rest, **named)
+
+    def link(source: Any, path: Any, **named: Any) -> None:
+        refuse(is_meant=refused == REFUSALS[2] and path.isdigit())
+        plain_link(source, path, **named)
+
+    def rename(source: Any, path: Any, **named: Any) -> None:
+        directory = os.readlink(b"/proc/self/fd/%d" % named["dst_dir_fd"])
+        refuse(is_meant=refused == REFUSALS[2] and path.isdigit())
+        refuse(is_meant=refused == REFUSALS[3] and b"/secondary" in directory and path == b"old")
+        plain_rename(source, path, **named)
+
+    async with running(kept) as user:
+        for name in ("old", "new", "other"):
+            await user.put(name, bytes(100_000))
+        await user.volume.sync()
+        shelf_there = user.volume.core.applier.keeper.shelf
+        assert shelf_there is not None
+        await user.volume.core.lane.run(shelf_there.end_segment)
+        for name, instead in (("write", write), ("open", open_), ("link", link), ("rename", rename)):
+            monkeypatch.setattr(os, name, instead)
+        await user.rename("new", "old")
+        await user.unlink("other")
+        monkeypatch.undo()
+        await user.volume.sync()
+    assert tries > 0
+    kept.assert_equal()
 
 
 async def test_a_log_that_is_full_of_records_begins_another(

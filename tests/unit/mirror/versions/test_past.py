@@ -16,7 +16,7 @@ from twinfs.fsio.syscalls import RENAME_EXCHANGE
 from twinfs.mirror.versions.history import History
 from twinfs.mirror.versions.records import Moved
 from twinfs.model import Mode
-from unit.mirror.kit import KEEP_SECONDS, Ground, User, new_ground, running
+from unit.mirror.kit import KEEP_SECONDS, Ground, User, abandon, new_ground, running
 from unit.mirror.versions.past_of import as_of
 
 
@@ -211,6 +211,35 @@ async def test_what_a_failed_write_left_half_done_is_no_version(tmp_path: Path) 
         await user.unlink("written")
         await user.volume.sync()
         assert [version.read_bytes() for version in objects(ground)] == [b"wxole"]
+    ground.assert_equal()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("how", ["unlink", "replace"])
+async def test_what_a_dying_leg_has_half_of_is_no_version_though_the_file_goes_before_it_is_back(
+    tmp_path: Path, how: str, is_killed: bool
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC, keep=KEEP_SECONDS)
+    volume = ground.open()
+    await volume.sync()
+    user = User(volume)
+    await user.put("f", b"whole")
+    await volume.sync()
+    await user.write("f", 1, b"x")
+    mark = user.lookup("f").stale
+    assert mark is not None
+    volume.core.fell_behind(mark, OSError(errno.EIO, os.strerror(errno.EIO)))
+    if how == "unlink":
+        await user.unlink("f")
+    else:
+        await user.put("new", b"new")
+        await user.rename("new", "f")
+    if is_killed:
+        abandon(volume)
+        volume = ground.open()
+    await volume.sync()
+    assert objects(ground) == []
+    await volume.close()
     ground.assert_equal()
 
 
