@@ -251,8 +251,10 @@ class Comparer:
         if present is not None and (present.st_dev, present.st_ino) != (target.st_dev, target.st_ino):
             if present.st_nlink > 1 or self._is_taken_as_equal(wanted, present, trust):
                 self._unlink(path)
-            else:
+            elif trust.is_keeping:
                 self._set_aside(path, _OTHER_CONTENT)
+            else:
+                self._replace(path)
             present = None
         if present is None:
             self._applier.attempt(0, Link(first.path, path))
@@ -274,6 +276,12 @@ class Comparer:
         dir_fd, name = self._applier.locate(path)
         self.quarantine.take(dir_fd, name, path, why)
         self._applier.forget(path)
+
+    def _replace(self, path: bytes) -> None:
+        """As where the primary's content is written over it: kept as a version, where those are kept."""
+        dir_fd, name = self._applier.locate(path)
+        if not self._applier.keeper.take(dir_fd, name, path):
+            os.unlink(name, dir_fd=dir_fd)
 
     def _unlink(self, path: bytes) -> None:
         """Of an object that has other names, or is a copy of what the primary has."""

@@ -87,7 +87,7 @@ def test_a_damaged_label_is_found_with_its_path(cli):
     cli.init()
     (cli.secondary / ".twinfs/label.json").write_bytes(b"\0" * 200)
     found = findings(cli)["volume pair, secondary"]
-    assert (found["verdict"], "wrong_disk" in found["message"]) == ("missing", True)
+    assert (found["verdict"], "faulty" in found["message"]) == ("missing", True)
     assert f"{cli.secondary}: its label" in found["fix"]
 
 
