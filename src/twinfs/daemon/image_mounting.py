@@ -91,7 +91,7 @@ def _serve(
         process.start_ahead()
     import trio
 
-    from twinfs.fuse.image_session import serve_image
+    from twinfs.fuse.image.session import serve_image
 
     paths.state_dir.mkdir(parents=True, exist_ok=True)
     logfile.configure(paths.state_dir / "images.log", also_to_stderr=is_foreground)

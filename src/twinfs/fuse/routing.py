@@ -16,8 +16,8 @@ import pyfuse3
 
 from twinfs.fuse.convert import NODE_BITS
 from twinfs.fuse.operations import Operations
-from twinfs.fuse.virtual import FIRST_VIRTUAL
-from twinfs.fuse.virtual_operations import VirtualOperations, refuse_change
+from twinfs.fuse.virtual.objects import FIRST_VIRTUAL
+from twinfs.fuse.virtual.operations import VirtualOperations, refuse_change
 from twinfs.mirror.label import LABEL_DIRECTORY
 from twinfs.mirror.nodes import ROOT_ID
 

@@ -8,14 +8,14 @@ from functools import partial
 
 import trio
 
-from twinfs.fuse.images_directory import images_directory
-from twinfs.fuse.images_open import OpenImages
 from twinfs.fuse.operations import Operations
 from twinfs.fuse.routing import Routing
 from twinfs.fuse.session import escape, serve_operations
-from twinfs.fuse.versions_directory import Versions
-from twinfs.fuse.virtual import NamedDirectory, Snapshots, VirtualObject
-from twinfs.fuse.virtual_operations import VirtualOperations
+from twinfs.fuse.virtual.images import images_directory
+from twinfs.fuse.virtual.images_open import OpenImages
+from twinfs.fuse.virtual.objects import NamedDirectory, Snapshots, VirtualObject
+from twinfs.fuse.virtual.operations import VirtualOperations
+from twinfs.fuse.virtual.versions import Versions
 from twinfs.mirror.volume import Volume
 from twinfs.report import json_lines
 

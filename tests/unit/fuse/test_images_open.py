@@ -14,8 +14,8 @@ import pytest
 import trio
 
 from support.images import MIB, blank, tool
-from twinfs.fuse import images_open
-from twinfs.fuse.images_open import OpenImage, OpenImages, Place
+from twinfs.fuse.virtual import images_open
+from twinfs.fuse.virtual.images_open import OpenImage, OpenImages, Place
 from twinfs.images.worker.origin import stamp_of
 
 

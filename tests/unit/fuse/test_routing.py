@@ -9,7 +9,7 @@ import pytest
 
 from twinfs.fuse.operations import Operations
 from twinfs.fuse.routing import Routing
-from twinfs.fuse.virtual_operations import VirtualOperations
+from twinfs.fuse.virtual.operations import VirtualOperations
 
 
 def handlers(side):

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from twinfs.fuse.routing import is_virtual
-from twinfs.fuse.virtual import FIRST_VIRTUAL, NamedDirectory, Snapshots, TextFile, VirtualTable
+from twinfs.fuse.virtual.objects import FIRST_VIRTUAL, NamedDirectory, Snapshots, TextFile, VirtualTable
 from twinfs.mirror.nodes import ROOT_ID
 
 

@@ -18,8 +18,8 @@ import trio
 
 from twinfs.errors import ImageError
 from twinfs.fsio.syscalls import open_beneath
-from twinfs.fuse.image_reader import ImageReader
-from twinfs.fuse.images_seen import look
+from twinfs.fuse.image.reader import ImageReader
+from twinfs.fuse.virtual.images_seen import look
 from twinfs.images.worker.origin import Beneath, stamp_of
 from twinfs.images.worker.wire import ROOT
 from twinfs.mirror.volume import Volume

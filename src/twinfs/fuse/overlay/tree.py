@@ -12,8 +12,8 @@ from typing import Final
 
 import trio
 
-from twinfs.fuse.overlay_base import Base
-from twinfs.fuse.overlay_nodes import Node, Nodes
+from twinfs.fuse.overlay.base import Base
+from twinfs.fuse.overlay.nodes import Node, Nodes
 from twinfs.images.overlay import contents
 from twinfs.images.overlay.entries import Entries
 from twinfs.images.overlay.objects import Object, Objects

@@ -15,10 +15,10 @@ from typing import Final
 
 import trio
 
-from twinfs.fuse import images_inside
-from twinfs.fuse.images_open import OpenImage, OpenImages, Place
-from twinfs.fuse.images_seen import Seen, listed, look
-from twinfs.fuse.virtual import Facts, VirtualDirectory, VirtualLink, VirtualObject
+from twinfs.fuse.virtual import images_inside
+from twinfs.fuse.virtual.images_open import OpenImage, OpenImages, Place
+from twinfs.fuse.virtual.images_seen import Seen, listed, look
+from twinfs.fuse.virtual.objects import Facts, VirtualDirectory, VirtualLink, VirtualObject
 from twinfs.images.overlay.acl import ACCESS, for_readers_to_enter, without_writing
 
 _READING: Final = 0o555

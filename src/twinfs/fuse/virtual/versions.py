@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import trio
 
 from twinfs.fsio.copy import read_whole
-from twinfs.fuse.virtual import Facts, VirtualDirectory, VirtualFile, VirtualLink, VirtualObject
+from twinfs.fuse.virtual.objects import Facts, VirtualDirectory, VirtualFile, VirtualLink, VirtualObject
 from twinfs.mirror.versions.shown import (
     Access,
     ShownDirectory,

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeAlias, Type
 import pyfuse3
 
 from twinfs.fuse.forever import FOREVER_SECONDS, absent
-from twinfs.fuse.virtual import VirtualDirectory, VirtualLink, VirtualObject, VirtualTable
+from twinfs.fuse.virtual.objects import VirtualDirectory, VirtualLink, VirtualObject, VirtualTable
 from twinfs.mirror.nodes import ROOT_ID
 
 log: Final = logging.getLogger(__name__)

@@ -15,15 +15,15 @@ import trio
 
 from twinfs.fuse.convert import NODE_BITS, PRIVILEGED_BIT, groups_of, space_of, wanted_of
 from twinfs.fuse.forever import absent
-from twinfs.fuse.image_answers import answered, entry_of
-from twinfs.fuse.image_extents import reopened
-from twinfs.fuse.image_reader import ImageReader
+from twinfs.fuse.image.answers import answered, entry_of
+from twinfs.fuse.image.extents import reopened
+from twinfs.fuse.image.reader import ImageReader
 from twinfs.fuse.listing_cache import LISTING_MARK
-from twinfs.fuse.overlay_base import Base
-from twinfs.fuse.overlay_contents import OverlayContents
-from twinfs.fuse.overlay_names import MAX_NAME_BYTES, OverlayNames, failed
-from twinfs.fuse.overlay_nodes import Node
-from twinfs.fuse.overlay_tree import OverlayTree
+from twinfs.fuse.overlay.base import Base
+from twinfs.fuse.overlay.contents import OverlayContents
+from twinfs.fuse.overlay.names import MAX_NAME_BYTES, OverlayNames, failed
+from twinfs.fuse.overlay.nodes import Node
+from twinfs.fuse.overlay.tree import OverlayTree
 from twinfs.images.overlay import Store
 from twinfs.images.worker.origin import Origin
 from twinfs.images.worker.wire import PackedStat
@@ -42,7 +42,7 @@ class OverlayOperations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = True
     enable_acl = os.geteuid() == 0
-    """They are enforced where permissions are, see image_session.py."""
+    """They are enforced where permissions are, see image/session.py."""
 
     def __init__(
         self, origin: Origin, store: Store, *, image_fd: int, passphrase: bytes | None = None

@@ -8,10 +8,10 @@ from typing import Final
 
 import trio
 
-from twinfs.fuse.image_extents import ExtentMap
-from twinfs.fuse.overlay_names import failed
-from twinfs.fuse.overlay_nodes import Node
-from twinfs.fuse.overlay_tree import OverlayTree, now
+from twinfs.fuse.image.extents import ExtentMap
+from twinfs.fuse.overlay.names import failed
+from twinfs.fuse.overlay.nodes import Node
+from twinfs.fuse.overlay.tree import OverlayTree, now
 from twinfs.images.overlay import acl, contents
 from twinfs.images.overlay.contents import Bytes
 from twinfs.mirror.attributes import Wanted

@@ -10,8 +10,8 @@ from typing import Final
 
 import pyfuse3
 
-from twinfs.fuse.overlay_nodes import Node
-from twinfs.fuse.overlay_tree import OverlayTree, now
+from twinfs.fuse.overlay.nodes import Node
+from twinfs.fuse.overlay.tree import OverlayTree, now
 from twinfs.images.overlay import acl, contents
 from twinfs.images.overlay.objects import Object
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from twinfs.fuse.images_open import OpenImage, Place
-from twinfs.fuse.virtual import Facts, VirtualDirectory, VirtualFile, VirtualLink, VirtualObject
+from twinfs.fuse.virtual.images_open import OpenImage, Place
+from twinfs.fuse.virtual.objects import Facts, VirtualDirectory, VirtualFile, VirtualLink, VirtualObject
 from twinfs.images.worker.wire import PackedStat
 
 _LIST_COUNT: Final = 1000

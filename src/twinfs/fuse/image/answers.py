@@ -12,7 +12,7 @@ import pyfuse3
 
 from twinfs.errors import ImageError
 from twinfs.fuse.forever import FOREVER_SECONDS
-from twinfs.fuse.image_reader import StaleError
+from twinfs.fuse.image.reader import StaleError
 from twinfs.images.worker.wire import PackedStat
 
 log: Final = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ import pyfuse3
 import trio
 
 from twinfs.fuse.forever import absent
-from twinfs.fuse.image_answers import BLOCK_BYTES, answered, entry_of
-from twinfs.fuse.image_directories import LIST_COUNT, ImageDirectory
-from twinfs.fuse.image_extents import ExtentMap, reopened
-from twinfs.fuse.image_reader import ImageReader, StaleError
+from twinfs.fuse.image.answers import BLOCK_BYTES, answered, entry_of
+from twinfs.fuse.image.directories import LIST_COUNT, ImageDirectory
+from twinfs.fuse.image.extents import ExtentMap, reopened
+from twinfs.fuse.image.reader import ImageReader, StaleError
 from twinfs.fuse.listing_cache import LISTING_MARK
 from twinfs.images.worker.origin import Origin
 from twinfs.images.worker.wire import Batch, PackedStat

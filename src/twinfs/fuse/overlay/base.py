@@ -10,9 +10,9 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import trio
 
 from twinfs.errors import ImageError
-from twinfs.fuse.image_listings import MOST_LISTED, Listings
-from twinfs.fuse.image_reader import ImageReader
-from twinfs.fuse.overlay_nodes import Node
+from twinfs.fuse.image.listings import MOST_LISTED, Listings
+from twinfs.fuse.image.reader import ImageReader
+from twinfs.fuse.overlay.nodes import Node
 from twinfs.images.worker.wire import ROOT, PackedStat
 
 _TRIES: Final = 3

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from twinfs.errors import ImageError
-from twinfs.fuse.image_operations import ImageOperations
-from twinfs.fuse.image_reader import ImageReader
+from twinfs.fuse.image.operations import ImageOperations
+from twinfs.fuse.image.reader import ImageReader
 from twinfs.fuse.session import escape, serve_operations
 from twinfs.images.worker.origin import Origin
 
 if TYPE_CHECKING:
-    from twinfs.fuse.overlay_operations import OverlayOperations
+    from twinfs.fuse.overlay.operations import OverlayOperations
     from twinfs.images.overlay import Store
 
 _log: Final = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ async def serve_image(
         operations = ImageOperations(origin, image_fd=image_fd, passphrase=passphrase)
     else:
         # Not above: without an overlay nothing of it is loaded, and a mount is there the sooner.
-        from twinfs.fuse.overlay_operations import OverlayOperations
+        from twinfs.fuse.overlay.operations import OverlayOperations
 
         assert image_fd is not None, "no snapshot has an overlay"
         operations = OverlayOperations(origin, overlay, image_fd=image_fd, passphrase=passphrase)

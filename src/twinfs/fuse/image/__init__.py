@@ -1,0 +1,1 @@
+"""A mounted image: the kernel's requests, and the reader that answers them."""
