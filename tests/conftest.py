@@ -141,7 +141,7 @@ def shared_volume(request: pytest.FixtureRequest, module_workspace: Path) -> Ite
     """A mounted volume that the tests of a module share; its legs are equal in the end."""
     base = module_workspace / request.param
     legs, disks = make_legs(base, request.config.getoption("--legs"))
-    volume = _patient(Volume(base, request.param, legs).init()).mount_it()
+    volume = _compared(_patient(Volume(base, request.param, legs).init()).mount_it())
     yield volume
     try:
         volume.assert_legs_equal()
@@ -178,7 +178,13 @@ def new_volume(workspace: Path, request: pytest.FixtureRequest) -> Iterator[Call
 @pytest.fixture(params=MODES)
 def volume(request: pytest.FixtureRequest, new_volume: Callable[..., Volume]) -> Volume:
     """A fresh mounted volume of each mode."""
-    return _patient(new_volume(request.param).init()).mount_it()
+    return _compared(_patient(new_volume(request.param).init()).mount_it())
+
+
+def _compared(volume: Volume) -> Volume:
+    """Until the legs have been compared once, what changes may reach the secondary later."""
+    volume.sync()
+    return volume
 
 
 def _patient(volume: Volume) -> Volume:
