@@ -83,7 +83,8 @@ def remove_all(top: Path) -> None:
 
 
 def local_time() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime()) + f".{time.time_ns() % 10**9 // 1000:06d}"
+    seconds, ns = divmod(time.time_ns(), 10**9)
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) + f".{ns // 1000:06d}"
 
 
 def versions(volume: Volume, path: str = "/") -> list[dict[str, Any]]:
