@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
 from twinfs.mirror.label import LABEL_DIRECTORY
 from twinfs.mirror.quarantine import ONLY_THERE, Quarantine
+from twinfs.mirror.versions.records import Why
 
 _LOST_AND_FOUND: Final = b"lost+found"
 """fsck's own at the root of each file system: neither made, nor looked into, nor set aside."""
@@ -280,7 +282,8 @@ class Comparer:
     def _replace(self, path: bytes) -> None:
         """As where the primary's content is written over it: kept as a version, where those are kept."""
         dir_fd, name = self._applier.locate(path)
-        if not self._applier.keeper.take(dir_fd, name, path):
+        self._applier.keeper.at(0, time.time_ns())
+        if not self._applier.keeper.take(dir_fd, name, path, Why.REPLACED):
             os.unlink(name, dir_fd=dir_fd)
 
     def _unlink(self, path: bytes) -> None:

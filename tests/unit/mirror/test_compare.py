@@ -15,7 +15,9 @@ from support.tree import assert_same, snapshot
 from twinfs.fsio.tree import remove_tree
 from twinfs.mirror.compare import Comparer, Trust
 from twinfs.mirror.exclude import Excludes
+from twinfs.mirror.versions import segments
 from twinfs.mirror.versions.keeper import Keeper
+from twinfs.mirror.versions.records import Gone, Why
 from twinfs.mirror.versions.window import Window
 from unit.mirror.kit import Pair
 
@@ -210,6 +212,26 @@ def test_no_content_is_lost_where_two_files_have_become_names_of_one(pair: Pair)
     pair.assert_equal()
     kept = {past.read_text() for past in (pair.secondary / ".twinfs/versions").glob("*/[0-9]*")}
     assert kept == set(old.values())
+
+
+def test_what_a_comparison_replaces_is_a_version_of_now(pair: Pair) -> None:
+    """Not of the change of the log that was applied last, which may be of long ago."""
+    keeper = pair.applier.keeper = Keeper.on(pair.secondary_fd, Window(3600.0))
+    keeper.at(17, OLD_NS)
+    (pair.primary / "a").write_text("of both")
+    os.link(pair.primary / "a", pair.primary / "b")
+    for name in ("a", "b"):
+        (pair.secondary / name).write_text(f"as {name}")
+    now = time.time_ns()
+    pair.compare()
+    records = [
+        record
+        for segment in segments.names(pair.secondary_fd)
+        for record in segments.read(pair.secondary_fd, segment).records
+    ]
+    gone = [record for record in records if isinstance(record, Gone)]
+    assert [(record.change, record.why) for record in gone] == [(0, Why.REPLACED)]
+    assert gone[0].time_ns >= now
 
 
 def test_where_one_keeps_equal_size_and_time_do_not_let_a_second_file_go(pair: Pair) -> None:

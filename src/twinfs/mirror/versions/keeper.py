@@ -73,7 +73,9 @@ class Keeper:
             self._attempt(lambda shelf: shelf.append(record))
             self._bounds.born(path)
 
-    def take(self, dir_fd: int, name: bytes, path: bytes, *, is_torn: bool = False) -> bool:
+    def take(
+        self, dir_fd: int, name: bytes, path: bytes, why: Why = Why.DELETED, *, is_torn: bool = False
+    ) -> bool:
         """Instead of unlink(2): one rename(2), and the object is a version, unless `is_torn`. False: unlink
         it."""
         status = status_at(dir_fd, name) if self._is_ready() else None
@@ -82,7 +84,7 @@ class Keeper:
         mtime_ns = os.fstat(dir_fd).st_mtime_ns
 
         def record_of(kept: Kept) -> Record:
-            return Gone(self._moment(), self._change, path, mtime_ns, kept, Why.DELETED)
+            return Gone(self._moment(), self._change, path, mtime_ns, kept, why)
 
         def put(target_fd: int, target: bytes) -> None:
             os.rename(name, target, src_dir_fd=dir_fd, dst_dir_fd=target_fd)
