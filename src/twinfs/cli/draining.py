@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from twinfs.cli.plain import UP_TO_DATE
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import result, say
 from twinfs.daemon.client import ControlClient
+from twinfs.daemon.errand import Errand
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import SyncRequest
 from twinfs.errors import NotMountedError
 from twinfs.model import VolumeConfig
+from twinfs.report import json_lines
 
 
-def drain(paths: Paths, name: str, *, allow_deletes: bool) -> int:
-    """Mounted or not; returns the exit code. Raises TwinfsError, KeyboardInterrupt."""
+def drain(
+    paths: Paths, name: str, *, allow_deletes: bool, json: bool = False, errand: Errand | None = None
+) -> int:
+    """Mounted or not; returns the exit code. `errand`: the daemon is at it. Raises TwinfsError,
+    KeyboardInterrupt."""
     try:
-        client = ControlClient(paths, name)
+        client = ControlClient(paths, name, errand)
     except NotMountedError:
         from twinfs.daemon import config
 
         drain_here(paths, config.load(paths, name), allow_deletes=allow_deletes)
+        tell_drained(name, json=json)
         return 0
     with client, ProgressDisplay() as display:
         try:
@@ -27,8 +34,16 @@ def drain(paths: Paths, name: str, *, allow_deletes: bool) -> int:
         except KeyboardInterrupt:
             say("the daemon goes on with it; look with: twinfs status " + name)
             raise
-    result(f"volume {name}: the secondary is up to date")
+    tell_drained(name, json=json)
     return 0
+
+
+def tell_drained(name: str, *, json: bool = False) -> None:
+    message = UP_TO_DATE
+    if json:
+        result(json_lines.line({"type": "sync", "volume": name, "message": message}))
+    else:
+        result(f"volume {name}: {message}")
 
 
 def drain_here(paths: Paths, volume: VolumeConfig, *, allow_deletes: bool = False) -> None:
@@ -44,4 +59,3 @@ def drain_here(paths: Paths, volume: VolumeConfig, *, allow_deletes: bool = Fals
                 " (mounting it goes on as well)"
             )
             raise
-    result(f"volume {volume.name}: the secondary is up to date")

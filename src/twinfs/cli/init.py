@@ -7,12 +7,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.parameters import At, InjectedPaths, Interval
+from twinfs.cli.parameters import At, InjectedPaths, Interval, Json
 from twinfs.cli.talk import result, say
 from twinfs.daemon.create import create_volume, name_from_path
 from twinfs.daemon.durations import parse_age
 from twinfs.daemon.timing import parse_timing
 from twinfs.model import Mode, VolumeConfig
+from twinfs.report import json_lines
+from twinfs.report.plain_text import readable
 
 _DEFAULT_INTERVAL_SECONDS = 5.0
 
@@ -39,6 +41,7 @@ def init(
         str | None, Parameter(help="Keep what is deleted or replaced for so long, such as 30d.")
     ] = None,
     with_systemd: Annotated[bool, Parameter(help="Have systemd scrub it once a month.")] = False,
+    json: Json = False,
     paths: InjectedPaths,
 ) -> int:
     """Make two directories the legs of a new volume.
@@ -68,14 +71,30 @@ def init(
         keep_versions_seconds=None if keep_versions is None else parse_age(keep_versions),
     )
     created = create_volume(paths, settings, adopt=adopt, say=say)
-    result(f"volume {created.name} is made; its settings are in {paths.config_file(created.name)}")
+    settings_file = paths.config_file(created.name)
+    if not json:
+        result(f"volume {created.name} is made; its settings are in {settings_file}")
     if adopt:
-        from twinfs.cli.draining import drain_here
+        from twinfs.cli.draining import drain_here, tell_drained
 
         drain_here(paths, created)
+        if not json:
+            tell_drained(created.name)
     if with_systemd:
         from twinfs.daemon.systemd import schedule
 
         schedule(paths, created.name, say)
+    if json:
+        # When all is done: a script that sees the line may go on.
+        made: dict[str, json_lines.Json] = {
+            "type": "init",
+            "volume": created.name,
+            "config": readable(str(settings_file)),
+            "primary": readable(created.primary),
+            "secondary": readable(created.secondary),
+            "mode": created.mode,
+            "adopted": adopt,
+        }
+        result(json_lines.line(made))
     say(f"next: twinfs mount {created.name}")
     return 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinfs.cli.parameters import At, InjectedPaths, Interval, VolumeName
+from twinfs.cli.parameters import At, InjectedPaths, Interval, Json, VolumeName
 from twinfs.cli.talk import result
 from twinfs.daemon import config
 from twinfs.daemon.client import ControlClient
@@ -15,7 +15,7 @@ from twinfs.daemon.protocol import SetModeRequest
 from twinfs.daemon.timing import parse_timing
 from twinfs.errors import NotMountedError
 from twinfs.model import Mode
-from twinfs.report import human
+from twinfs.report import human, json_lines
 
 
 def mode(
@@ -25,6 +25,7 @@ def mode(
     *,
     interval: Interval = None,
     at: At = None,
+    json: Json = False,
     paths: InjectedPaths,
 ) -> int:
     """Change when the secondary gets a change: at once, or in batches.
@@ -53,7 +54,19 @@ def mode(
         # The daemon refused or cannot be asked: settings that differ from what runs would mislead.
         config.restore(paths, name, before)
         raise
-    result(f"volume {name}: {_words(written.mode, written.interval_seconds, written.at)}")
+    if json:
+        daily = written.at if written.mode is Mode.BATCHED else None
+        interval_seconds = written.interval_seconds if written.mode is Mode.BATCHED and not daily else None
+        now: dict[str, json_lines.Json] = {
+            "type": "mode",
+            "volume": name,
+            "mode": written.mode,
+            "interval_seconds": interval_seconds,
+            "at": daily,
+        }
+        result(json_lines.line(now))
+    else:
+        result(f"volume {name}: {_words(written.mode, written.interval_seconds, written.at)}")
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from twinfs.cli.progress import ProgressDisplay
 from twinfs.cli.talk import result, say
 from twinfs.daemon.client import ControlClient
+from twinfs.daemon.errand import Errand
 from twinfs.daemon.paths import Paths
 from twinfs.errors import NotMountedError
 from twinfs.model import Order, Survey
@@ -14,11 +15,14 @@ from twinfs.report import json_lines
 from twinfs.report.survey_text import survey_text
 
 
-def carry_out(paths: Paths, name: str, order: Order, *, dry_run: bool, json: bool) -> int:
-    """Mounted or not; returns the exit code. Raises TwinfsError, KeyboardInterrupt."""
+def carry_out(
+    paths: Paths, name: str, order: Order, *, dry_run: bool, json: bool, errand: Errand | None = None
+) -> int:
+    """Mounted or not; returns the exit code. `errand`: the daemon is at it. Raises TwinfsError,
+    KeyboardInterrupt."""
     with ProgressDisplay() as display:
         try:
-            client = ControlClient(paths, name)
+            client = ControlClient(paths, name, errand)
         except NotMountedError:
             from twinfs.daemon import config, process
 

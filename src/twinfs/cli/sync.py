@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from twinfs.cli.draining import drain
-from twinfs.cli.parameters import AllowDeletes, InjectedPaths, VolumeName
+from twinfs.cli.parameters import AllowDeletes, InjectedPaths, Json, VolumeName
 
 
-def sync(name: VolumeName, /, *, allow_deletes: AllowDeletes = False, paths: InjectedPaths) -> int:
+def sync(
+    name: VolumeName, /, *, allow_deletes: AllowDeletes = False, json: Json = False, paths: InjectedPaths
+) -> int:
     """Bring the secondary up to date now, and wait for it.
 
     When it ends well, both legs hold everything that was written before,
@@ -20,4 +22,4 @@ def sync(name: VolumeName, /, *, allow_deletes: AllowDeletes = False, paths: Inj
         twinfs sync photos
         twinfs sync photos --allow-deletes
     """
-    return drain(paths, name, allow_deletes=allow_deletes)
+    return drain(paths, name, allow_deletes=allow_deletes, json=json)

@@ -8,6 +8,7 @@ from types import TracebackType
 import msgspec
 
 from twinfs.daemon import protocol
+from twinfs.daemon.errand import Errand
 from twinfs.daemon.names import check_name
 from twinfs.daemon.paths import Paths
 from twinfs.daemon.protocol import (
@@ -38,11 +39,17 @@ class ControlClient:
     """One connection to a volume's daemon, as a context manager.
 
     Raises NotMountedError when none listens, ControlError when it does not answer in time or
-    answers nonsense, UsageError for what cannot be a volume's name.
+    answers nonsense, UsageError for what cannot be a volume's name. With an `errand` that is on its way,
+    the connection is its, and the first request has been sent.
     """
 
-    def __init__(self, paths: Paths, name: str) -> None:
+    def __init__(self, paths: Paths, name: str, errand: Errand | None = None) -> None:
         self._name = check_name(name)
+        self._is_asked = errand is not None
+        if errand is not None:
+            self._socket, self._buffer = errand.socket, bytearray(errand.heard)
+            self._socket.settimeout(_PATIENCE_SECONDS)
+            return
         try:
             self._socket = unix_socket.connect(paths.socket(name), _PATIENCE_SECONDS)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -141,6 +148,9 @@ class ControlClient:
                 yield reply.to_progress()
 
     def _send(self, request: Request) -> None:
+        if self._is_asked:
+            self._is_asked = False
+            return
         try:
             self._socket.sendall(protocol.encode(request))
         except OSError as error:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from twinfs.daemon.directories import directories, socket_name
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -38,7 +40,7 @@ class Paths:
         return self.volume_dir(name) / "reminders.json"
 
     def socket(self, name: str) -> Path:
-        return self.run_dir / f"{name}.sock"
+        return self.run_dir / socket_name(name)
 
     def make_volume_dir(self, name: str) -> Path:
         """Create what the volume's daemon writes to, readable by its owner only: logs name files."""
@@ -54,38 +56,6 @@ def resolve(
     *,
     is_root: bool,
 ) -> Paths:
-    """Settle the three directories: option, then environment, then the user's default.
-
-    When the state directory was moved and the run directory was not, the sockets follow it.
-    Otherwise a test or a second installation with a state of its own would still meet the
-    machine's daemons in the shared run directory.
-    """
-    home = Path(environ.get("HOME") or "/")
-    config = config_dir or _from_environment(environ, "TWINFS_CONFIG_DIR")
-    state = state_dir or _from_environment(environ, "TWINFS_STATE_DIR")
-    run = _from_environment(environ, "TWINFS_RUN_DIR")
-    if run is None and state is not None:
-        run = state / "run"
-    if is_root:
-        defaults = (Path("/etc/twinfs"), Path("/var/lib/twinfs"), Path("/run/twinfs"))
-    else:
-        defaults = _xdg_defaults(environ, home)
-    return Paths(
-        config_dir=(config or defaults[0]).absolute(),
-        state_dir=(state or defaults[1]).absolute(),
-        run_dir=(run or defaults[2]).absolute(),
-    )
-
-
-def _xdg_defaults(environ: Mapping[str, str], home: Path) -> tuple[Path, Path, Path]:
-    """The XDG Base Directory Specification's places; state_dir/run where no session made a run dir."""
-    config = _from_environment(environ, "XDG_CONFIG_HOME") or home / ".config"
-    state = _from_environment(environ, "XDG_STATE_HOME") or home / ".local" / "state"
-    runtime = _from_environment(environ, "XDG_RUNTIME_DIR")
-    run = runtime / "twinfs" if runtime else state / "twinfs" / "run"
-    return config / "twinfs", state / "twinfs", run
-
-
-def _from_environment(environ: Mapping[str, str], variable: str) -> Path | None:
-    value = environ.get(variable)
-    return Path(value) if value else None
+    """Settle the three directories: option, then environment, then the user's default."""
+    config, state = (None if chosen is None else str(chosen) for chosen in (config_dir, state_dir))
+    return Paths(*map(Path, directories(config, state, environ, is_root=is_root)))

@@ -10,12 +10,15 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MAX_PATH_BYTES = 107
 
 
-def connect(path: Path, timeout_seconds: float) -> socket.socket:
+def connect(path: Path | str, timeout_seconds: float) -> socket.socket:
     """A connected stream socket. Raises OSError as connect(2) does."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -52,12 +55,13 @@ def listen(path: Path) -> socket.socket:
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
+def _short(path: Path | str) -> Iterator[str]:
     if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
-        yield str(path)
+        yield os.fspath(path)
         return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    parent, name = os.path.split(path)
+    directory = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
+        yield f"/proc/self/fd/{directory}/{name}"
     finally:
         os.close(directory)

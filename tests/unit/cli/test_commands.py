@@ -216,3 +216,36 @@ def test_mount_refuses_options_it_cannot_honour(cli, option):
     answer = cli("mount", "pair", "-o", option)
     assert answer.code == 2
     assert option in answer.err
+
+
+def test_init_sync_and_mode_tell_scripts_in_json(cli):
+    (cli.primary / "file").write_text("new")
+    (cli.secondary / "file").write_text("of before")
+    made = cli.init("--adopt", "--at", "03:30", "--json")
+    assert json.loads(made.out) == {
+        "type": "init",
+        "volume": "pair",
+        "config": str(cli.paths.config_file("pair")),
+        "primary": str(cli.primary),
+        "secondary": str(cli.secondary),
+        "mode": "batched",
+        "adopted": True,
+    }
+    assert (cli.secondary / "file").read_text() == "new"
+    assert json.loads(cli("sync", "pair", "--json").out) == {
+        "type": "sync",
+        "volume": "pair",
+        "message": "the secondary is up to date",
+    }
+    for words, interval_seconds, at in (
+        (("batched", "--at", "03:30"), None, "03:30"),
+        (("batched", "--interval", "2m"), 120.0, None),
+        (("sync",), None, None),
+    ):
+        assert json.loads(cli("mode", "pair", *words, "--json").out) == {
+            "type": "mode",
+            "volume": "pair",
+            "mode": words[0],
+            "interval_seconds": interval_seconds,
+            "at": at,
+        }

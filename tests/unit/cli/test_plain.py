@@ -39,6 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     for name, modules in places.items():
 
         def note(*args: Any, _name: str = name, **kwargs: Any) -> int:
+            assert kwargs.pop("errand", None) is None  # no daemon answers here
             found.append((_name, args, sorted(kwargs.items())))
             return 5
 
@@ -72,7 +73,7 @@ def test_it_does_what_the_parser_would_do(line: list[str], calls: list[tuple[Any
         ["status", "--config-dir", "/tmp"],
         ["--config-dir", "/tmp", "status"],
         ["sync"],
-        ["sync", "photos", "--json"],
+        ["sync", "photos", "--allow"],
         ["resync", "photos", "--prefer", "primary"],
         ["attach", "photos", "secondary", "more"],
     ],
