@@ -53,6 +53,10 @@ class LegNotMountedError(LegError):
     """The directory has no label: the disk is not mounted there, or was never initialised."""
 
 
+class LabelGoneError(LegNotMountedError):
+    """The directory has no label, but files: perhaps the leg's own, and only its label was removed."""
+
+
 class LegFaultyError(LegError):
     """The disk is there, and answers with the errors that disks give."""
 

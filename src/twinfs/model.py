@@ -193,12 +193,13 @@ class Action(StrEnum):
 class Order:
     """A recovery that is asked for. `leg` is a role or a leg's path, where the action is about one leg;
     `path` the new directory of `replace`. `is_forced`: even though data will be missing, or both copies
-    will be on one disk."""
+    will be on one disk. `is_adopting`: `path` may hold files, which are compared."""
 
     action: Action
     leg: str = ""
     path: str = ""
     is_forced: bool = False
+    is_adopting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

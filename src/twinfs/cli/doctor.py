@@ -51,6 +51,7 @@ def _volumes(paths: Paths) -> Iterator[Check]:
         yield from volume_checks.room(status)
         yield from volume_checks.log(paths, volume, status)
         yield from volume_checks.two_disks(volume)
+        yield from volume_checks.old_jobs(volume)
         yield from volume_checks.channels(volume)
 
 

@@ -11,6 +11,7 @@ from twinfs.cli.parameters import At, InjectedPaths, Interval, Json
 from twinfs.cli.talk import result, say
 from twinfs.daemon.create import create_volume, name_from_path
 from twinfs.daemon.durations import parse_age
+from twinfs.daemon.old_jobs import jobs_into
 from twinfs.daemon.timing import parse_timing
 from twinfs.model import Mode, VolumeConfig
 from twinfs.report import json_lines
@@ -84,6 +85,11 @@ def init(
         from twinfs.daemon.systemd import schedule
 
         schedule(paths, created.name, say)
+    for job in jobs_into(created.secondary):
+        say(
+            f"warning: {job.file} has rsync write to {created.secondary}, and --delete removes the label;"
+            f" take this line out of it:\n  {job.line}"
+        )
     if json:
         # When all is done: a script that sees the line may go on.
         made: dict[str, json_lines.Json] = {

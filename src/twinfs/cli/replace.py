@@ -18,6 +18,7 @@ def replace(
     newdir: Annotated[str, Parameter(help="An empty directory on the new disk.")],
     /,
     *,
+    adopt: Annotated[bool, Parameter(help="Take over the files that NEWDIR already holds.")] = False,
     force: Annotated[bool, Parameter(help="Even onto the disk that the other leg is on.")] = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -31,10 +32,16 @@ def replace(
     mirror is only on the old primary, and is yours to copy. Refused where
     NEWDIR is on the disk of the leg that stays, unless --force is given.
 
+    With --adopt NEWDIR may hold a copy of the files: what is equal is not
+    copied again, what differs or is only there goes to its quarantine, never
+    away. So a leg that has lost its label (.twinfs) and nothing else is taken
+    back: name its own directory.
+
     For example:
 
         twinfs replace photos secondary /mnt/new --dry-run
         twinfs replace photos secondary /mnt/new
+        twinfs replace photos secondary /mnt/hd1_mirror --adopt
     """
-    order = Order(Action.REPLACE, leg, os.path.abspath(newdir), force)
+    order = Order(Action.REPLACE, leg, os.path.abspath(newdir), force, adopt)
     return carry_out(paths, name, order, dry_run=dry_run, json=json)

@@ -12,6 +12,7 @@ from twinfs.cli.checks import Check, Verdict
 from twinfs.daemon import config, fstab, mounts
 from twinfs.daemon.channels import find_sendmail
 from twinfs.daemon.find import by_primary, default_mountpoint, is_same_path
+from twinfs.daemon.old_jobs import jobs_into
 from twinfs.daemon.options import MountOptions, parse_options
 from twinfs.daemon.paths import Paths, resolve
 from twinfs.errors import TwinfsError
@@ -39,8 +40,12 @@ def _leg(name: str, leg: LegStatus, action: str | None) -> Check:
     label = f"volume {name}, {leg.role}"
     if leg.state in _USABLE:
         return Check(label, Verdict.OK, f"{leg.path} is mounted and labelled")
-    fix = f"mount its disk: mount {leg.path}" if leg.state is LegState.MISSING else action
-    return Check(label, Verdict.MISSING, f"{leg.path} is {leg.state}", fix)
+    if leg.state is not LegState.MISSING:
+        return Check(label, Verdict.MISSING, f"{leg.path} is {leg.state}", action)
+    said, _, steps = (action or "").partition("\n")
+    if steps:
+        return Check(label, Verdict.MISSING, said, steps.strip())
+    return Check(label, Verdict.MISSING, f"{leg.path} is missing", f"mount its disk: mount {leg.path}")
 
 
 def room(status: VolumeStatus) -> Iterator[Check]:
@@ -134,6 +139,18 @@ def two_disks(volume: VolumeConfig) -> Iterator[Check]:
         message = f"both legs are on {shared}: when that fails, both copies are gone"
         fix = f"twinfs replace {volume.name} secondary NEWDIR, with NEWDIR on another disk"
         yield Check(f"volume {volume.name}, disks", Verdict.ADVICE, message, fix)
+
+
+def old_jobs(volume: VolumeConfig) -> Iterator[Check]:
+    """A nightly rsync into the mirror that nobody has switched off."""
+    for job in jobs_into(volume.secondary):
+        message = f"{job.file} still has rsync write to {volume.secondary}, whose label --delete takes away"
+        yield Check(
+            f"volume {volume.name}, old job",
+            Verdict.MISSING,
+            message,
+            f"take this line out of it: {job.line}",
+        )
 
 
 def channels(volume: VolumeConfig) -> Iterator[Check]:

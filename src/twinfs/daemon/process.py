@@ -108,7 +108,13 @@ async def _recover(
     is_promoting = order.action is Action.PROMOTE
     if is_promoting and is_dry_run and (lost := offline.promotion(settings, paths.state_dir)) is not None:
         return lost
-    volume, _ = scrubbing.open_volume(paths, settings, degraded=is_promoting, is_forced=order.is_forced)
+    # A leg that is away can be given another disk; not the primary, before it is said who takes its place.
+    is_degraded_allowed = is_promoting or (
+        order.action is Action.REPLACE and offline.promotion(settings, paths.state_dir) is None
+    )
+    volume, _ = scrubbing.open_volume(
+        paths, settings, degraded=is_degraded_allowed, is_forced=order.is_forced
+    )
     if is_promoting and not volume.core.is_secondary_up:
         async with _telling(paths, volume):
             volume.tell_notes()

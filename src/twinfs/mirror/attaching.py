@@ -124,6 +124,16 @@ class Attaching(Marks):
         self._unproven = {}
         self.compare_later(b"")
 
+    def secondary_adopted(self) -> None:
+        """The same, and it holds files. Nothing is known of them, so what waits for the old disk, deletions
+        among it, is not done to them: all is compared, and what differs is kept. `core.log` is to be begun
+        anew."""
+        self.is_secondary_up = False
+        self._give_up_attachment()
+        self._unproven = {}
+        self.compare_later(b"", self.distrusted_since_ns, is_keeping=True)
+        self.forget_single_changes()
+
     def secondary_missing(self) -> None:
         """From the start: nobody waits for it, and nothing was written to it."""
         self.is_secondary_up = False

@@ -17,6 +17,7 @@ import msgspec
 
 from twinfs.errors import (
     DamagedLabelError,
+    LabelGoneError,
     LegError,
     LegFaultyError,
     LegInUseError,
@@ -112,10 +113,7 @@ class Leg:
     def _open(place: Role, path: str, fd: int, volume_id: str) -> Leg:
         label = _read_label(fd, place, path)
         if label is None:
-            raise LegNotMountedError(
-                f"{place} leg: {path} has no twinfs label: the disk is not mounted there; "
-                f"refusing to touch it.\n  Mount the disk and try again."
-            )
+            raise _without_label(place, path, fd)
         _check(label, place, path, volume_id, filesystem_id(fd))
         return Leg(place, path, fd, label)
 
@@ -165,6 +163,19 @@ def _open_directory(role: Role, path: str) -> int:
         raise _refusal(role, path, error) from error
 
 
+def _without_label(role: Role, path: str, fd: int) -> LegNotMountedError:
+    said = f"{role} leg: {path} has no twinfs label"
+    if _is_empty(fd):
+        return LegNotMountedError(
+            f"{said}: the disk is not mounted there; refusing to touch it.\n  Mount the disk and try again."
+        )
+    return LabelGoneError(
+        f"{said}, but files; refusing to touch them. Is its disk mounted?\n"
+        f"  If these are the leg's files, and something (an rsync --delete?) took the label away:"
+        f" twinfs replace NAME {role} {path} --adopt"
+    )
+
+
 def _refusal(role: Role, path: str, error: OSError) -> LegError:
     if is_leg_failure(error):
         advice = "Look at its cable, and at it with fsck."
@@ -181,7 +192,9 @@ def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str)
     if label.leg is not role:
         raise WrongDiskError(
             f"{role} leg: {path} is the volume's {label.leg}; the legs are swapped; refusing to touch it.\n"
-            f"  Mount each disk at its own place."
+            f"  Mount each disk at its own place.\n"
+            f"  If its label was copied there from the other leg (by an rsync?):"
+            f" rm {path}/.twinfs/label.json; twinfs replace NAME {role} {path} --adopt"
         )
     if is_other_filesystem(label.filesystem, filesystem):
         raise WrongDiskError(
@@ -204,7 +217,8 @@ def _read_label(fd: int, role: Role, path: str) -> Label | None:
         reason = str(error) if content.strip(b"\0") else "zeros" if content else "empty"
         raise DamagedLabelError(
             f"{role} leg: {path}: its label, {os.fsdecode(name)}, is damaged ({reason}); nothing is written"
-            f" there.\n  Check the disk: dmesg, smartctl, fsck. To go on with another one: twinfs replace"
+            f" there.\n  Check the disk: dmesg, smartctl, fsck. To go on with another one: twinfs replace\n"
+            f"  If it is well, the files are whole: twinfs replace NAME {role} {path} --adopt"
         ) from error
 
 
@@ -258,17 +272,26 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
             os.close(fd)
 
 
-def check_free(path: str, volume_id: str) -> None:
-    """That a directory can become a leg of a volume: empty, or labelled for it by an attempt before."""
+def check_free(path: str, volume_id: str, *, adopt: bool = False) -> None:
+    """That a directory can become a leg of a volume: empty, unless `adopt`, or labelled for it by an attempt
+    before."""
     fd = _open_directory(Role.SECONDARY, path)
     try:
-        found = _read_label(fd, Role.SECONDARY, path)
+        try:
+            found = _read_label(fd, Role.SECONDARY, path)
+        except DamagedLabelError:
+            if not adopt:
+                raise
+            found = None
         if found is not None:
             if found.volume_id == volume_id and not found.events:
                 return
             raise LegInUseError(f"{path} is already the {found.leg} leg of volume {found.volume!r}.")
-        if not _is_empty(fd):
-            raise LegInUseError(f"{path} is not empty; a new disk for a leg must be.")
+        if not adopt and not _is_empty(fd):
+            raise LegInUseError(
+                f"{path} is not empty; a new disk for a leg must be.\n"
+                f"  If it is a copy of the volume's files, say --adopt: what differs goes to its quarantine."
+            )
     finally:
         os.close(fd)
 
@@ -298,13 +321,22 @@ def check_other_disk(path: str, staying_fd: int, staying_path: str) -> None:
         os.close(fd)
 
 
-def write_new(path: str, config: VolumeConfig, place: Role) -> None:
-    """Label a directory as a volume's leg that has nothing yet (`events` is 0)."""
+def write_new(path: str, config: VolumeConfig, place: Role, *, has_files: bool = False) -> None:
+    """Label a directory as a volume's leg that has nothing yet (`events` is 0); or as one that has given
+    way, whose files nobody may lose."""
     fd = _open_directory(place, path)
     try:
         _make_folders(fd)
         fresh = Label(
-            config.name, config.volume_id, place, 0, filesystem_id(fd), "", time.time(), Role.SECONDARY
+            config.name,
+            config.volume_id,
+            place,
+            events=0,
+            filesystem=filesystem_id(fd),
+            boot_id="",
+            changed=time.time(),
+            role=Role.SECONDARY,
+            session=uuid.uuid4().hex if has_files else "",
         )
         _write_label(fd, fresh)
     finally:

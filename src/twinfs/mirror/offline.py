@@ -58,9 +58,8 @@ def status(config: VolumeConfig, state_dir: Path) -> VolumeStatus:
     for leg in legs:
         if leg.state not in (LegState.IN_SYNC, LegState.STALE):
             state = VolumeState.FAILED if leg.role is Role.PRIMARY else VolumeState.DEGRADED
-            is_said = leg.state is not LegState.MISSING and leg.role in refused
-            action = f"the {leg.role} is {leg.state}: mount the right disk at {leg.path}"
-            action = refused[leg.role] if is_said else action
+            mount = f"the {leg.role} is {leg.state}: mount the right disk at {leg.path}"
+            action = refused.get(leg.role, mount)
             break
     if problem:
         state, action = VolumeState.FAILED, problem
@@ -183,7 +182,8 @@ def _legs(
             leg = Leg.open(place, path_of(config, place), config.volume_id)
         except TwinfsError as error:
             found.append(LegStatus(place, path_of(config, place), _state_for(error), 0, 0))
-            refused[place] = str(error)
+            if type(error) is not LegNotMountedError:
+                refused[place] = str(error)
             continue
         opened.append(leg)
         is_in_sync = is_clean or leg.role is Role.PRIMARY

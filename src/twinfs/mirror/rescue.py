@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from twinfs.errors import LegError, UsageError
-from twinfs.mirror import label
+from twinfs.mirror import label, recovery
+from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.legs import other, path_of
 from twinfs.mirror.progress import OnProgress
 from twinfs.mirror.secondary import Secondary
@@ -41,7 +42,7 @@ async def look(volume: Volume, order: Order) -> Survey:
     await _check_all(volume, order)
     core = volume.core
     if order.action is Action.REPLACE:
-        return await trio.to_thread.run_sync(survey, core.primary_fd, -1, core.excludes)
+        return await trio.to_thread.run_sync(_look_at_new, order, core.primary_fd, core.excludes)
     if core.is_secondary_up:
         return await core.attachment.call(
             partial(survey, core.primary_fd, core.applier.root_fd, core.excludes)
@@ -78,7 +79,7 @@ async def perform(volume: Volume, order: Order, on_progress: OnProgress, save_pl
         case Action.ATTACH:
             return await _attach(volume, on_progress)
         case Action.REPLACE:
-            return await _replace(volume, role, order.path, on_progress, save_place)
+            return await _replace(volume, role, order, on_progress, save_place)
 
 
 async def _check_all(volume: Volume, order: Order) -> Role:
@@ -208,20 +209,34 @@ def _check_new_place(volume: Volume, role: Role, order: Order) -> None:
     pair, path = volume.pair, order.path
     if not os.path.isabs(path):
         raise UsageError(f"{path!r} is not an absolute path")
-    label.check_free(path, volume.config.volume_id)
-    # A leg that is away, or under the volume's own mount, is still not a place for another.
-    for leg in (pair.primary.path, pair.secondary.path):
-        label.check_apart(leg, path)
+    label.check_free(path, volume.config.volume_id, adopt=order.is_adopting)
     staying = pair.primary if role is Role.SECONDARY else pair.secondary
+    # A leg that is away, or under the volume's own mount, is still not a place for another; but the files
+    # that are adopted may be those of the one that leaves, without their label.
+    is_back = order.is_adopting and os.path.realpath(path) == os.path.realpath(pair.secondary.path)
+    for leg in (pair.primary.path, pair.secondary.path):
+        if not (is_back and staying is pair.primary and leg == pair.secondary.path):
+            label.check_apart(leg, path)
     if staying.fd >= 0 and not order.is_forced:
         label.check_other_disk(path, staying.fd, staying.path)
 
 
+def _look_at_new(order: Order, primary_fd: int, excludes: Excludes) -> Survey:
+    if not order.is_adopting:
+        return survey(primary_fd, -1, excludes)
+    fd = os.open(order.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return survey(primary_fd, fd, excludes)
+    finally:
+        os.close(fd)
+
+
 async def _replace(
-    volume: Volume, role: Role, path: str, on_progress: OnProgress, save_place: SavePlace
+    volume: Volume, role: Role, order: Order, on_progress: OnProgress, save_place: SavePlace
 ) -> str:
     """Order: "compare everything" is in the log, the new disk has its label, the settings name it. A kill
     in between leaves the old disk named, or the new one with everything still to do."""
+    path = order.path
     if role is Role.PRIMARY:
         await volume.sync(on_progress)
         await volume.roles.promote()
@@ -229,10 +244,15 @@ async def _replace(
     place = pair.secondary.place
     # Or whoever looks for a secondary that is away takes the old disk back meanwhile.
     async with volume.drain_lock:
-        core.secondary_replaced()
+        if order.is_adopting:
+            core.secondary_adopted()
+            core.log.start(recovery.records_of(core), core.log.last_number, core.durable_ns)
+        else:
+            core.secondary_replaced()
         # The old disk's descriptor is given away; should what follows fail, it is opened anew.
         pair.secondary.parted(pair.primary)
-        await trio.to_thread.run_sync(label.write_new, path, pair.config, place)
+        write = partial(label.write_new, path, pair.config, place, has_files=order.is_adopting)
+        await trio.to_thread.run_sync(write)
         save_place(place, path)
         pair.config = _with_place(pair.config, place, path)
         pair.secondary = Secondary(pair.config, place, None)

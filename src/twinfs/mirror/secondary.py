@@ -10,7 +10,14 @@ from typing import Final
 
 import trio
 
-from twinfs.errors import DamagedLabelError, LegError, LegNotMountedError, SplitBrainError, WrongDiskError
+from twinfs.errors import (
+    DamagedLabelError,
+    LabelGoneError,
+    LegError,
+    LegNotMountedError,
+    SplitBrainError,
+    WrongDiskError,
+)
 from twinfs.fsio.tree import remove_tree
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import is_full
@@ -111,8 +118,10 @@ class Secondary:
         self.problem = ""
         try:
             leg, was_primary, space = await self._open_patiently(primary)
-        except LegNotMountedError:
+        except LegNotMountedError as error:
             self.state = LegState.MISSING
+            if isinstance(error, LabelGoneError):
+                self.problem = str(error)
             return False
         except (WrongDiskError, SplitBrainError) as error:
             self.state, self.problem = LegState.WRONG_DISK, str(error)

@@ -7,9 +7,10 @@ import os
 from dataclasses import replace
 
 from support.machine import needs_root
+from twinfs.cli import init
 from twinfs.cli import volume_checks as checks
 from twinfs.cli.checks import Check, Verdict
-from twinfs.daemon import mounts
+from twinfs.daemon import mounts, old_jobs
 from twinfs.model import (
     LegState,
     LegStatus,
@@ -38,6 +39,31 @@ def test_a_leg_whose_disk_is_away_is_found_with_what_to_do(cli):
     [leg] = [check for check in found if check["verdict"] == "missing"]
     assert leg["name"] == "volume pair, secondary"
     assert leg["fix"] == f"mount its disk: mount {cli.secondary}"
+
+
+@needs_root
+def test_files_without_their_label_are_found_with_what_to_do(cli):
+    cli.init()
+    (cli.secondary / ".twinfs" / "label.json").unlink()
+    (cli.secondary / "file").touch()
+    leg = findings(cli)["volume pair, secondary"]
+    assert leg["verdict"] == "missing"
+    assert "has no twinfs label, but files" in leg["message"]
+    assert f"twinfs replace NAME secondary {cli.secondary} --adopt" in leg["fix"]
+    assert "--adopt" in cli("status", "pair").out
+
+
+def test_a_nightly_rsync_into_the_mirror_is_found_by_init_and_by_doctor(cli, monkeypatch):
+    table = cli.base / "crontab"
+    line = f"0 3 * * * root rsync -a --delete {cli.primary}/ {cli.secondary}/"
+    table.write_text(f"{line}\n")
+    job = old_jobs.Job(str(table), line)
+    for module in (checks, init):
+        monkeypatch.setattr(module, "jobs_into", lambda leg: [job] if leg == str(cli.secondary) else [])
+    assert line in cli.init().err
+    found = findings(cli)["volume pair, old job"]
+    assert found["verdict"] == "missing"
+    assert line in found["fix"]
 
 
 def test_settings_that_cannot_be_read_are_found(cli):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Awaitable, Callable
@@ -11,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from twinfs.errors import LegError
+from twinfs.errors import LegError, LegInUseError
 from twinfs.mirror import rescue
 from twinfs.mirror.volume import Volume
-from twinfs.model import Action, Mode, Order
+from twinfs.model import Action, Mode, Order, Role, VolumeConfig
 from unit.mirror.kit import Ground, User, abandon, new_ground, running
 
 REBUILD = Order(Action.REBUILD)
@@ -151,6 +152,120 @@ async def test_what_a_killed_copy_to_a_new_disk_left_half_made_is_nobodys_only_c
         assert volume.pair.primary.path == str(ground.secondary)
     assert os.listdir(new / ".twinfs/quarantine") == []
     replaced.assert_equal()
+
+
+async def replaced_by(user: User, new: Path, leg: str = "secondary") -> str:
+    order = Order(Action.REPLACE, leg, str(new), is_forced=True, is_adopting=True)
+    return str(await user.volume.recover(order, False, lambda progress: None, lambda role, path: None))
+
+
+def quarantined(leg: Path) -> dict[str, bytes]:
+    folder = leg / ".twinfs/quarantine"
+    return {
+        str(path.relative_to(folder).parts[1:]): path.read_bytes()
+        for path in folder.glob("*/**/*")
+        if path.is_file()
+    }
+
+
+async def lose_the_label(user: User, ground: Ground) -> None:
+    """As rsync --delete from the mounted volume does."""
+    shutil.rmtree(ground.secondary / ".twinfs")
+    with pytest.raises(OSError, match="its label is gone"):
+        await user.volume.pair.secondary.check(user.volume.core)
+    user.volume.core.secondary_failed(OSError(errno.ENODEV, "its label is gone"))
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_leg_that_lost_its_label_is_taken_back_as_it_is(tmp_path: Path, mode: Mode) -> None:
+    ground = new_ground(tmp_path, mode)
+    async with running(ground) as user:
+        for name in ("same", "changed", "goes"):
+            await user.put(name, name.encode())
+        await user.volume.sync()
+        inode = (ground.secondary / "same").stat().st_ino
+        await lose_the_label(user, ground)
+        assert not await user.volume.upkeep.look_for_secondary()
+        assert not await user.volume.upkeep.look_for_secondary()
+        assert "--adopt" in user.volume.pair.secondary.problem
+        await user.write("changed", 0, b"anew")
+        await user.put("new", b"1")
+        await user.unlink("goes")
+        assert "both legs are equal" in await replaced_by(user, ground.secondary)
+        assert (ground.secondary / "same").stat().st_ino == inode, "copied once more"
+        ground.assert_equal()
+    assert set(quarantined(ground.secondary).values()) == {b"changed", b"goes"}
+
+
+async def test_what_waits_for_the_old_disk_is_not_done_to_files_that_are_adopted(tmp_path: Path) -> None:
+    """They are a copy of another day: a deletion meant other content."""
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    other = tmp_path / "other"
+    other.mkdir()
+    async with running(ground) as user:
+        for name in ("a", "b"):
+            await user.put(name, b"1")
+        await user.volume.sync()
+        for name in ("a", "b", "c"):
+            (other / name).write_text(f"precious {name}")
+        await user.unlink("a")
+        await user.rename("b", "c")
+        await replaced_by(user, other)
+        assert set(quarantined(other).values()) == {b"precious a", b"precious b", b"precious c"}
+        assert (other / "c").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+@pytest.mark.parametrize("leg", Role)
+async def test_an_adoption_that_is_killed_loses_nothing_either(tmp_path: Path, leg: Role, turn: int) -> None:
+    """Before anything is compared, or in between; with the primary's role as well as without."""
+    ground = new_ground(tmp_path, Mode.SYNC)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("precious")
+    (other / "one").write_text("older")
+    volume = ground.open()
+    user = User(volume)
+    await volume.sync()
+    await user.put("one", b"newer")
+    user.forget_all()
+    # The primary is promoted first, and all is brought up to date before.
+    begin = 1 if leg is Role.PRIMARY else 0
+
+    async def be_killed(number: int) -> None:
+        if number == begin + turn:
+            raise KilledError
+
+    before_each_sync(volume, be_killed)
+    with pytest.raises(KilledError):
+        await replaced_by(user, other, leg)
+    abandon(volume)
+    adopted = Ground(tmp_path, with_leg(ground.config, leg, other))
+    async with running(adopted):
+        pass
+    adopted.assert_equal()
+    assert set(quarantined(other).values()) == {b"precious", b"older"}
+
+
+def with_leg(config: VolumeConfig, leg: Role, path: Path) -> VolumeConfig:
+    return replace(config, primary=str(path)) if leg is Role.PRIMARY else replace(config, secondary=str(path))
+
+
+async def test_what_would_be_adopted_is_surveyed_and_not_touched(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    other = tmp_path / "other"
+    other.mkdir()
+    async with running(ground) as user:
+        await user.put("one", b"1")
+        (other / "extra").write_text("x")
+        order = Order(Action.REPLACE, "secondary", str(other), is_forced=True, is_adopting=True)
+        found = await user.volume.recover(order, True, lambda progress: None, lambda role, path: None)
+        assert (found.missing, found.extra) == (1, 1)
+        assert sorted(os.listdir(other)) == ["extra"]
+        with pytest.raises(LegInUseError, match="--adopt"):
+            await user.volume.recover(
+                replace(order, is_adopting=False), False, lambda progress: None, lambda role, path: None
+            )
 
 
 class KilledError(Exception):
