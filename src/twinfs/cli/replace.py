@@ -15,7 +15,7 @@ from twinfs.model import Action, Order
 def replace(
     name: VolumeName,
     leg: LegName,
-    newdir: Annotated[str, Parameter(help="An empty directory on the new disk.")],
+    newdir: Annotated[str, Parameter(help="A directory on the new disk; an empty one, but for --adopt.")],
     /,
     *,
     adopt: Annotated[bool, Parameter(help="Take over the files that NEWDIR already holds.")] = False,

@@ -17,7 +17,7 @@ from twinfs.daemon.options import MountOptions, parse_options
 from twinfs.daemon.paths import Paths, resolve
 from twinfs.errors import TwinfsError
 from twinfs.mirror import offline
-from twinfs.mirror.label import one_disk
+from twinfs.mirror.places import one_disk
 from twinfs.model import LegState, LegStatus, Role, VolumeConfig, VolumeState, VolumeStatus
 
 _USABLE: Final = (LegState.IN_SYNC, LegState.STALE)

@@ -24,7 +24,8 @@ def create_volume(
     the labels stay: the message then says so.
     """
     from twinfs.journal import log
-    from twinfs.mirror.label import initialise, one_disk
+    from twinfs.mirror.label import initialise
+    from twinfs.mirror.places import one_disk
 
     path = paths.config_file(check_name(settings.name))
     if path.exists():

@@ -32,25 +32,16 @@ from twinfs.journal.records import (
     touched_by,
 )
 from twinfs.mirror.failures import UNEXPECTED, BusyError, is_full, is_leg_failure
-from twinfs.mirror.quarantine import Quarantine
+from twinfs.mirror.following import GONE, Follower
+from twinfs.mirror.unmeant import Unmeant
 from twinfs.mirror.versions.keeper import Keeper
 from twinfs.mirror.versions.records import Why
 
 _KEPT_DIRECTORIES: Final = 256
 _EXCLUDED: Final = "it is excluded now, and may be on this leg only"
 
-GONE: Final = b"/"
-"""The path of what was removed from the secondary meanwhile: no name is like it."""
-
-
 Look = Callable[[int], os.stat_result | None]
 """At an open object of the primary; None when that is not the moment."""
-
-
-class Follower(Protocol):
-    """Something that must know where its object is on the secondary."""
-
-    path: bytes
 
 
 class Opening(Protocol):
@@ -77,6 +68,8 @@ class Applier:
         """Whether what is excluded may be here only: then it is put aside, not removed."""
         self.is_suspect: Callable[[bytes], bool] = lambda path: False
         """Whether a comparison that covers the path is pending."""
+        self.is_kept: Callable[[bytes], bool] = lambda path: False
+        """The same of one that keeps what differs: then what goes may be what nobody meant."""
         self.keeper = Keeper(None)
         """What is kept of what goes."""
         self.since_ns = 0
@@ -84,6 +77,7 @@ class Applier:
         self._log = log
         self.followers: set[Follower] = set()
         self._directories: OrderedDict[bytes, int] = OrderedDict()
+        self._unmeant = Unmeant(root_fd)
 
     def directory(self, path: bytes) -> int:
         """An O_PATH descriptor of the directory, the applier's own."""
@@ -234,6 +228,8 @@ class Applier:
                 with self.keeper.removing_directory(dir_fd, name, change.path):
                     os.rmdir(name, dir_fd=dir_fd)
                 self.forget(change.path)
+            elif self.is_kept(change.path):
+                self._unmeant.set_aside((dir_fd, name, change.path))
             elif not self.keeper.take(dir_fd, name, change.path, is_torn=change.is_torn):
                 os.unlink(name, dir_fd=dir_fd)
         except FileNotFoundError:
@@ -251,6 +247,8 @@ class Applier:
         new_fd, new = self._way_to(change.path)
         places = (old_fd, old, change.source), (new_fd, new, change.path)
         try:
+            if self.is_kept(change.path):
+                self._unmeant.make_way(*places)
             with self.keeper.renaming(*places, is_exchange=False, is_torn=change.is_torn):
                 os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
         except FileNotFoundError:
@@ -297,8 +295,8 @@ class Applier:
     def _exclude(self, change: Exclude) -> None:
         dir_fd, name = self.locate(change.path)
         self.forget(change.path)
-        if self.keeps_excluded:
-            Quarantine(self.root_fd).take(dir_fd, name, change.path, _EXCLUDED)
+        if self.keeps_excluded or self.is_kept(change.path):
+            self._unmeant.set_aside((dir_fd, name, change.path), _EXCLUDED)
         else:
             remove_tree(dir_fd, name)
 
@@ -391,7 +389,7 @@ class Applier:
         self.touched_after = other.touched_after
         self.swapping = dict(other.swapping)
         self.keeps_excluded = other.keeps_excluded
-        self.is_suspect = other.is_suspect
+        self.is_suspect, self.is_kept = other.is_suspect, other.is_kept
 
     def close(self) -> None:
         for fd in self._directories.values():

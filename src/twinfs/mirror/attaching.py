@@ -181,7 +181,7 @@ class Attaching(Marks):
         self._give_up_attachment()
         self.attachment.end()
         self.attachment = Attachment(-1, 0, self.log)
-        self.applier.is_suspect = self.is_suspect
+        self.applier.is_suspect, self.applier.is_kept = self.is_suspect, self.is_kept
         self.is_secondary_up = False
         self.pending.clear()
         self._unproven = {}

@@ -20,10 +20,11 @@ from twinfs.fsio.syscalls import open_beneath
 from twinfs.fsio.tree import remove_tree
 from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import Create, Link
-from twinfs.mirror.applier import GONE, Applier
+from twinfs.mirror.applier import Applier
 from twinfs.mirror.copier import Copy, SourceUnreadableError
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
+from twinfs.mirror.following import GONE
 from twinfs.mirror.label import LABEL_DIRECTORY
 from twinfs.mirror.quarantine import ONLY_THERE, Quarantine
 from twinfs.mirror.versions.records import Why
@@ -35,6 +36,7 @@ _LOST_AND_FOUND: Final = b"lost+found"
 _OTHER_OBJECT: Final = "the primary has an object of another kind there"
 _OTHER_VERSION: Final = "the primary has another version, by size or time"
 _OTHER_CONTENT: Final = "the primary has other content"
+_EXCLUDED: Final = "it is excluded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class Comparer:
         for name in secondary.keys() - primary.keys():
             if path or name != _LOST_AND_FOUND:
                 child = path + b"/" + name if path else name
-                self._try(child, found, partial(self._extra, child, secondary[name]))
+                self._try(child, found, partial(self._extra, child, secondary[name], trust))
         for name, status in primary.items():
             child = path + b"/" + name if path else name
             if child == _LOST_AND_FOUND:
@@ -151,7 +153,7 @@ class Comparer:
                 continue
             if self._excludes.matches(child, is_directory=stat.S_ISDIR(status.st_mode)):
                 if name in secondary:
-                    self._try(child, found, partial(self._excluded, child))
+                    self._try(child, found, partial(self._excluded, child, trust))
                 continue
             found.files += 1
             work = partial(self._entry, child, status, secondary.get(name), trust, found)
@@ -171,14 +173,16 @@ class Comparer:
             if error.errno not in UNEXPECTED:
                 found.troubles.append((path, error))
 
-    def _extra(self, path: bytes, status: os.stat_result) -> None:
+    def _extra(self, path: bytes, status: os.stat_result, trust: Trust) -> None:
         if self._excludes.matches(path, is_directory=stat.S_ISDIR(status.st_mode)):
-            self._excluded(path)
+            self._excluded(path, trust)
         else:
             self._set_aside(path)
 
-    def _excluded(self, path: bytes) -> None:
-        if self._is_deleting_excluded:
+    def _excluded(self, path: bytes, trust: Trust) -> None:
+        if self._is_deleting_excluded and trust.is_keeping:
+            self._set_aside(path, _EXCLUDED)
+        elif self._is_deleting_excluded:
             dir_fd, name = self._applier.locate(path)
             self._applier.forget(path)
             remove_tree(dir_fd, name)

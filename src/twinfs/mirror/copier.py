@@ -23,8 +23,9 @@ from twinfs.fsio.metadata import copy_metadata, fd_path
 from twinfs.fsio.syscalls import clone_file, open_beneath
 from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import parent_of
-from twinfs.mirror.applier import GONE, Applier
+from twinfs.mirror.applier import Applier
 from twinfs.mirror.folders import TEMPORARY
+from twinfs.mirror.following import GONE
 from twinfs.mirror.versions.keeper import Keeper
 from twinfs.mirror.versions.records import Why
 

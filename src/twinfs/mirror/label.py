@@ -25,7 +25,6 @@ from twinfs.errors import (
     UsageError,
     WrongDiskError,
 )
-from twinfs.fsio.disks import what_is_shared
 from twinfs.fsio.durable import replace_file
 from twinfs.fsio.identity import boot_id, filesystem_id, is_other_filesystem
 from twinfs.mirror.failures import is_leg_failure
@@ -34,7 +33,7 @@ from twinfs.mirror.quarantine import QUARANTINE
 from twinfs.model import Role, VolumeConfig
 
 LABEL_DIRECTORY: Final = b".twinfs"
-_LABEL_NAME: Final = b"label.json"
+LABEL_NAME: Final = b"label.json"
 _IGNORED_WHEN_EMPTY: Final = frozenset((LABEL_DIRECTORY, b"lost+found"))
 
 
@@ -99,7 +98,7 @@ class Leg:
     def open(place: Role, path: str, volume_id: str) -> Leg:
         """Open and check. LegNotMountedError without a label, WrongDiskError with another's, LegFaultyError
         where the disk fails, DamagedLabelError where its label says nothing."""
-        fd = _open_directory(place, path)
+        fd = open_directory(place, path)
         try:
             return Leg._open(place, path, fd, volume_id)
         except OSError as error:
@@ -111,7 +110,7 @@ class Leg:
 
     @staticmethod
     def _open(place: Role, path: str, fd: int, volume_id: str) -> Leg:
-        label = _read_label(fd, place, path)
+        label = read_label(fd, place, path)
         if label is None:
             raise _without_label(place, path, fd)
         _check(label, place, path, volume_id, filesystem_id(fd))
@@ -145,14 +144,14 @@ class Leg:
 
     def is_still_labelled(self) -> bool:
         """Whether the label on the disk is still this leg's. LegError: it says nothing."""
-        label = _read_label(self.fd, self.role, self.path)
+        label = read_label(self.fd, self.role, self.path)
         return label is not None and (label.volume_id, label.leg) == (self.label.volume_id, self.label.leg)
 
     def close(self) -> None:
         os.close(self.fd)
 
 
-def _open_directory(role: Role, path: str) -> int:
+def open_directory(role: Role, path: str) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -165,7 +164,7 @@ def _open_directory(role: Role, path: str) -> int:
 
 def _without_label(role: Role, path: str, fd: int) -> LegNotMountedError:
     said = f"{role} leg: {path} has no twinfs label"
-    if _is_empty(fd):
+    if is_empty(fd):
         return LegNotMountedError(
             f"{said}: the disk is not mounted there; refusing to touch it.\n  Mount the disk and try again."
         )
@@ -203,8 +202,8 @@ def _check(label: Label, role: Role, path: str, volume_id: str, filesystem: str)
         )
 
 
-def _read_label(fd: int, role: Role, path: str) -> Label | None:
-    name = LABEL_DIRECTORY + b"/" + _LABEL_NAME
+def read_label(fd: int, role: Role, path: str) -> Label | None:
+    name = LABEL_DIRECTORY + b"/" + LABEL_NAME
     try:
         label_fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     except (FileNotFoundError, NotADirectoryError):
@@ -224,9 +223,9 @@ def _read_label(fd: int, role: Role, path: str) -> Label | None:
 
 def read(role: Role, path: str) -> Label | None:
     """The label of a directory that is not opened as a leg; None without one."""
-    fd = _open_directory(role, path)
+    fd = open_directory(role, path)
     try:
-        return _read_label(fd, role, path)
+        return read_label(fd, role, path)
     finally:
         os.close(fd)
 
@@ -234,7 +233,7 @@ def read(role: Role, path: str) -> Label | None:
 def _write_label(root_fd: int, label: Label) -> None:
     fd = os.open(LABEL_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root_fd)
     try:
-        replace_file(fd, _LABEL_NAME, msgspec.json.format(msgspec.json.encode(label)) + b"\n", 0o644)
+        replace_file(fd, LABEL_NAME, msgspec.json.format(msgspec.json.encode(label)) + b"\n", 0o644)
     finally:
         os.close(fd)
 
@@ -246,18 +245,18 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     UsageError: the two are one directory, or one is inside the other.
     """
     fds = {
-        Role.PRIMARY: _open_directory(Role.PRIMARY, primary),
-        Role.SECONDARY: _open_directory(Role.SECONDARY, secondary),
+        Role.PRIMARY: open_directory(Role.PRIMARY, primary),
+        Role.SECONDARY: open_directory(Role.SECONDARY, secondary),
     }
     paths = {Role.PRIMARY: primary, Role.SECONDARY: secondary}
     try:
         check_apart(primary, secondary)
         for role, fd in fds.items():
-            if (label := _read_label(fd, role, paths[role])) is not None:
+            if (label := read_label(fd, role, paths[role])) is not None:
                 raise LegInUseError(
                     f"{paths[role]} is already the {label.leg} leg of volume {label.volume!r}."
                 )
-        if not adopt and not _is_empty(fds[Role.SECONDARY]):
+        if not adopt and not is_empty(fds[Role.SECONDARY]):
             raise LegInUseError(
                 f"{secondary} is not empty.\n  If it is a mirror of {primary}, say --adopt: what differs is "
                 f"copied, what is only there goes to its quarantine."
@@ -272,59 +271,10 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
             os.close(fd)
 
 
-def check_free(path: str, volume_id: str, *, adopt: bool = False) -> None:
-    """That a directory can become a leg of a volume: empty, unless `adopt`, or labelled for it by an attempt
-    before."""
-    fd = _open_directory(Role.SECONDARY, path)
-    try:
-        try:
-            found = _read_label(fd, Role.SECONDARY, path)
-        except DamagedLabelError:
-            if not adopt:
-                raise
-            found = None
-        if found is not None:
-            if found.volume_id == volume_id and not found.events:
-                return
-            raise LegInUseError(f"{path} is already the {found.leg} leg of volume {found.volume!r}.")
-        if not adopt and not _is_empty(fd):
-            raise LegInUseError(
-                f"{path} is not empty; a new disk for a leg must be.\n"
-                f"  If it is a copy of the volume's files, say --adopt: what differs goes to its quarantine."
-            )
-    finally:
-        os.close(fd)
-
-
-def one_disk(first: str, second: str) -> str:
-    """What two directories share that a mirror should not, in words; empty for nothing that is known."""
-    fds: list[int] = []
-    try:
-        fds += (_open_directory(Role.PRIMARY, path) for path in (first, second))
-        return what_is_shared(*fds)
-    finally:
-        for fd in fds:
-            os.close(fd)
-
-
-def check_other_disk(path: str, staying_fd: int, staying_path: str) -> None:
-    """That a directory is not on the disk of the leg that stays. LegError."""
-    fd = _open_directory(Role.SECONDARY, path)
-    try:
-        if shared := what_is_shared(fd, staying_fd):
-            raise LegError(
-                f"{path} and {staying_path}, the leg that stays, are on {shared}:"
-                f" both copies would go with it.\n"
-                f"  Take a directory on another disk; or, if you mean it, add --force."
-            )
-    finally:
-        os.close(fd)
-
-
 def write_new(path: str, config: VolumeConfig, place: Role, *, has_files: bool = False) -> None:
     """Label a directory as a volume's leg that has nothing yet (`events` is 0); or as one that has given
     way, whose files nobody may lose."""
-    fd = _open_directory(place, path)
+    fd = open_directory(place, path)
     try:
         _make_folders(fd)
         fresh = Label(
@@ -378,15 +328,15 @@ def check_apart(primary: str, secondary: str) -> None:
 
 def _make_folders(fd: int) -> None:
     for folder in (LABEL_DIRECTORY, TEMPORARY, QUARANTINE):
-        if not _exists(fd, folder):
+        if not exists(fd, folder):
             os.mkdir(folder, 0o700, dir_fd=fd)
 
 
-def _is_empty(fd: int) -> bool:
+def is_empty(fd: int) -> bool:
     return not {os.fsencode(name) for name in os.listdir(fd)} - _IGNORED_WHEN_EMPTY
 
 
-def _exists(dir_fd: int, name: bytes) -> bool:
+def exists(dir_fd: int, name: bytes) -> bool:
     try:
         os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:

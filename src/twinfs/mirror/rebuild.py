@@ -15,12 +15,12 @@ from typing import Final
 import trio
 
 from twinfs.journal.records import Compare, Compared, Rename, parent_of, renamed, touched_by
-from twinfs.mirror.applier import GONE
 from twinfs.mirror.chunk import ChunkCopier, Outcome, chunks
 from twinfs.mirror.compare import Comparer, Findings, Listing, Place, Trust
 from twinfs.mirror.copier import Copy, MovedError, SourceUnreadableError
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
+from twinfs.mirror.following import GONE
 from twinfs.mirror.progress import Meter
 from twinfs.mirror.sample import Sample
 from twinfs.mirror.secondary import let_go_of_open_files

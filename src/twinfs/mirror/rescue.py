@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from twinfs.errors import LegError, UsageError
-from twinfs.mirror import label, recovery
+from twinfs.mirror import label, places, recovery
 from twinfs.mirror.exclude import Excludes
 from twinfs.mirror.legs import other, path_of
 from twinfs.mirror.progress import OnProgress
@@ -209,7 +209,7 @@ def _check_new_place(volume: Volume, role: Role, order: Order) -> None:
     pair, path = volume.pair, order.path
     if not os.path.isabs(path):
         raise UsageError(f"{path!r} is not an absolute path")
-    label.check_free(path, volume.config.volume_id, adopt=order.is_adopting)
+    places.check_free(path, volume.config.volume_id, adopt=order.is_adopting)
     staying = pair.primary if role is Role.SECONDARY else pair.secondary
     # A leg that is away, or under the volume's own mount, is still not a place for another; but the files
     # that are adopted may be those of the one that leaves, without their label.
@@ -218,7 +218,7 @@ def _check_new_place(volume: Volume, role: Role, order: Order) -> None:
         if not (is_back and staying is pair.primary and leg == pair.secondary.path):
             label.check_apart(leg, path)
     if staying.fd >= 0 and not order.is_forced:
-        label.check_other_disk(path, staying.fd, staying.path)
+        places.check_other_disk(path, staying.fd, staying.path)
 
 
 def _look_at_new(order: Order, primary_fd: int, excludes: Excludes) -> Survey:
@@ -236,6 +236,18 @@ async def _replace(
 ) -> str:
     """Order: "compare everything" is in the log, the new disk has its label, the settings name it. A kill
     in between leaves the old disk named, or the new one with everything still to do."""
+    if volume.is_replacing:
+        raise LegError(f"volume {volume.config.name}: a leg is being replaced already")
+    volume.is_replacing = True
+    try:
+        return await _replace_by(volume, role, order, on_progress, save_place)
+    finally:
+        volume.is_replacing = False
+
+
+async def _replace_by(
+    volume: Volume, role: Role, order: Order, on_progress: OnProgress, save_place: SavePlace
+) -> str:
     path = order.path
     if role is Role.PRIMARY:
         await volume.sync(on_progress)
@@ -259,7 +271,11 @@ async def _replace(
     await trio.to_thread.run_sync(volume.pair.primary.say_detached, False)
     volume.tell("replaced", f"{path} takes the place of the {place} leg")
     await volume.sync(on_progress)
-    return await _rebuild(volume, on_progress)
+    proven = await _rebuild(volume, on_progress)
+    if order.is_adopting:
+        aside = f"what differed is in its quarantine (twinfs quarantine {pair.config.name})"
+        return f"{path} is adopted; {aside}; {proven}"
+    return proven
 
 
 def _with_place(config: VolumeConfig, place: Role, path: str) -> VolumeConfig:

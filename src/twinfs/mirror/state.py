@@ -53,7 +53,7 @@ class State:
         self.attachment = Attachment(
             secondary_fd, 0 if secondary_fd < 0 else os.fstat(secondary_fd).st_dev, log
         )
-        self.applier.is_suspect = self.is_suspect
+        self.applier.is_suspect, self.applier.is_kept = self.is_suspect, self.is_kept
         self.given_up: list[Attachment] = []
         """Attachments of a disk that did not answer; calls there may still come back."""
         self.pending: deque[Change] = deque()
@@ -132,6 +132,12 @@ class State:
         """Whether a comparison that covers the path is pending: nothing is known of the secondary there."""
         return bool(self.compares) and any(
             is_below(path, known.path) for known in list(self.compares.values())
+        )
+
+    def is_kept(self, path: bytes) -> bool:
+        """Whether a comparison that covers the path is pending, and keeps what differs."""
+        return bool(self.compares) and any(
+            known.is_keeping and is_below(path, known.path) for known in list(self.compares.values())
         )
 
     def is_excluded(self, path: bytes, *, is_directory: bool) -> bool:

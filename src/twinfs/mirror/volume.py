@@ -52,6 +52,7 @@ class Volume:
         self.roles = Roles(parts.directory, core, pair, self._drainer, self.content)
         self.rebuilt = self._drainer.rebuilt
         """What the last comparisons found, for whoever asked for one."""
+        self.is_replacing = False
         self.unreached = unreached.load(parts.directory)
         self.expiry = self.upkeep.expiry
         parts_that_tell = (

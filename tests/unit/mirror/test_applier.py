@@ -11,8 +11,8 @@ import pytest
 from support.tree import snapshot
 from twinfs.journal.log import IntentLog
 from twinfs.journal.records import Create, Exclude, Link, NameChange, Remove, Rename
-from twinfs.mirror.applier import GONE
 from twinfs.mirror.compare import Place
+from twinfs.mirror.following import GONE
 from unit.mirror.kit import Pair
 
 UID, GID = os.geteuid(), os.getegid()

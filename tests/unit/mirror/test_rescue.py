@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from support.tree import assert_same
 from twinfs.errors import LegError, LegInUseError
-from twinfs.mirror import rescue
+from twinfs.mirror import label, rescue
 from twinfs.mirror.volume import Volume
 from twinfs.model import Action, Mode, Order, Role, VolumeConfig
 from unit.mirror.kit import Ground, User, abandon, new_ground, running
@@ -162,9 +163,7 @@ async def replaced_by(user: User, new: Path, leg: str = "secondary") -> str:
 def quarantined(leg: Path) -> dict[str, bytes]:
     folder = leg / ".twinfs/quarantine"
     return {
-        str(path.relative_to(folder).parts[1:]): path.read_bytes()
-        for path in folder.glob("*/**/*")
-        if path.is_file()
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/**/*") if path.is_file()
     }
 
 
@@ -249,6 +248,104 @@ async def test_an_adoption_that_is_killed_loses_nothing_either(tmp_path: Path, l
 
 def with_leg(config: VolumeConfig, leg: Role, path: Path) -> VolumeConfig:
     return replace(config, primary=str(path)) if leg is Role.PRIMARY else replace(config, secondary=str(path))
+
+
+async def test_what_is_removed_while_the_comparison_is_on_its_way_is_kept(tmp_path: Path) -> None:
+    """People remove what the primary has; what the adopted leg has there is something else."""
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    other = tmp_path / "other"
+    async with running(ground) as user:
+        for folder in ("cut", "deep", "over"):
+            await user.mkdir(folder)
+            await user.put(f"{folder}/f", b"1")
+            (other / folder).mkdir(parents=True)
+            (other / folder / "f").write_text(f"precious {folder}")
+        await user.put("over/g", b"2")
+        (other / "over/g").write_text("moved")
+        await user.volume.sync()
+
+        async def work(turn: int) -> None:
+            if turn == 0:
+                assert await user.volume.upkeep.look_for_secondary()
+                await user.unlink("cut/f")
+                await user.rmdir("cut")
+                await user.unlink("deep/f")
+                await user.rename("over/g", "over/f")
+
+        before_each_sync(user.volume, work)
+        await replaced_by(user, other)
+        assert_same(ground.primary, other)
+    expected = {b"precious cut", b"precious deep", b"precious over", b"moved"}
+    assert set(quarantined(other).values()) == expected
+
+
+async def test_an_adoption_that_was_cut_short_is_not_taken_for_a_new_disk(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("precious")
+    async with running(ground) as user:
+        label.write_new(str(other), ground.config, Role.SECONDARY, has_files=True)
+        order = Order(Action.REPLACE, "secondary", str(other), is_forced=True)
+        for is_dry_run in (True, False):
+            with pytest.raises(LegInUseError, match="--adopt"):
+                await user.volume.recover(order, is_dry_run, lambda progress: None, lambda role, path: None)
+        assert user.volume.core.is_secondary_up
+        await replaced_by(user, other)
+    assert set(quarantined(other).values()) == {b"precious"}
+
+
+async def test_what_is_excluded_is_not_deleted_where_it_is_adopted(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC, exclude=("*.tmp", "cache/"))
+    ground = Ground(tmp_path, replace(ground.config, delete_excluded=True))
+    other = tmp_path / "other"
+    (other / "cache").mkdir(parents=True)
+    (other / "cache/c").write_text("of another")
+    (other / "junk.tmp").write_text("of a third")
+    async with running(ground) as user:
+        await replaced_by(user, other)
+    assert set(quarantined(other).values()) == {b"of another", b"of a third"}
+
+
+@pytest.mark.parametrize(
+    "name", [".twinfs", ".twinfs/tmp", ".twinfs/quarantine", ".twinfs/versions", ".twinfs/label.json"]
+)
+@pytest.mark.parametrize("is_link", [True, False])
+async def test_nothing_is_written_through_what_stands_in_the_way(
+    tmp_path: Path, name: str, is_link: bool
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    other, elsewhere = tmp_path / "other", tmp_path / "elsewhere"
+    (other / name).parent.mkdir(parents=True)
+    elsewhere.mkdir()
+    if is_link:
+        (other / name).symlink_to(elsewhere)
+    elif name.endswith("json"):
+        (other / name).mkdir()
+    else:
+        (other / name).touch()
+    async with running(ground) as user:
+        with pytest.raises(LegInUseError, match="move it away"):
+            await replaced_by(user, other)
+        assert user.volume.core.is_secondary_up
+        assert os.listdir(elsewhere) == []
+
+
+async def test_two_legs_are_not_replaced_at_once(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    other, third = tmp_path / "other", tmp_path / "third"
+    other.mkdir()
+    third.mkdir()
+    async with running(ground) as user:
+
+        async def replace_again(turn: int) -> None:
+            if turn == 0:
+                with pytest.raises(LegError, match="being replaced already"):
+                    await replaced_by(user, third)
+
+        before_each_sync(user.volume, replace_again)
+        assert "is adopted" in await replaced_by(user, other)
+        assert os.listdir(third) == []
 
 
 async def test_what_would_be_adopted_is_surveyed_and_not_touched(tmp_path: Path) -> None:
