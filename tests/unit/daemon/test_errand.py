@@ -59,7 +59,7 @@ def ask(paths: Paths) -> str | Errand | None:
     return errand.run(str(paths.run_dir), "pair", SYNC)
 
 
-@pytest.mark.parametrize("command", SHAPES.keys() - {"status"})
+@pytest.mark.parametrize("command", sorted(SHAPES.keys() - {"status"}))
 def test_what_is_sent_is_what_the_client_would_send(command: str) -> None:
     sent = protocol.decode_request(json.dumps(request_of(command, "primary", allow_deletes=True)).encode())
     if command == "sync":
