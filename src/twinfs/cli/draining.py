@@ -39,11 +39,10 @@ def drain(
 
 
 def tell_drained(name: str, *, json: bool = False) -> None:
-    message = UP_TO_DATE
     if json:
-        result(json_lines.line({"type": "sync", "volume": name, "message": message}))
+        result(json_lines.line({"type": "sync", "volume": name, "message": UP_TO_DATE}))
     else:
-        result(f"volume {name}: {message}")
+        result(f"volume {name}: {UP_TO_DATE}")
 
 
 def drain_here(paths: Paths, volume: VolumeConfig, *, allow_deletes: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -85,22 +86,30 @@ def init(
         from twinfs.daemon.systemd import schedule
 
         schedule(paths, created.name, say)
-    for job in jobs_into(created.secondary):
-        say(
-            f"warning: {job.file} has rsync write to {created.secondary}, and --delete removes the label;"
-            f" take this line out of it:\n  {job.line}"
-        )
+    _warn_of_old_jobs(created.secondary)
     if json:
         # When all is done: a script that sees the line may go on.
-        made: dict[str, json_lines.Json] = {
-            "type": "init",
-            "volume": created.name,
-            "config": readable(str(settings_file)),
-            "primary": readable(created.primary),
-            "secondary": readable(created.secondary),
-            "mode": created.mode,
-            "adopted": adopt,
-        }
-        result(json_lines.line(made))
+        result(_json(created, settings_file, adopted=adopt))
     say(f"next: twinfs mount {created.name}")
     return 0
+
+
+def _warn_of_old_jobs(secondary: str) -> None:
+    for job in jobs_into(secondary):
+        say(
+            f"warning: {job.file} has rsync write to {secondary}, and --delete removes the label;"
+            f" take this line out of it:\n  {job.line}"
+        )
+
+
+def _json(created: VolumeConfig, settings_file: Path, *, adopted: bool) -> str:
+    made: dict[str, json_lines.Json] = {
+        "type": "init",
+        "volume": created.name,
+        "config": readable(str(settings_file)),
+        "primary": readable(created.primary),
+        "secondary": readable(created.secondary),
+        "mode": created.mode,
+        "adopted": adopted,
+    }
+    return json_lines.line(made)
