@@ -139,6 +139,7 @@ class Content:
         while (hold := self._core.holds.get(node.ident)) is not None:
             await hold.wait()
         file.changes += 1
+        is_first = node.stale is None
         mark = self._core.mark(node, offset, offset + len(data), is_direct=True)
         if mark is None:
             # Without an await since `mark`: should it have asked for a comparison, that sees this write,
@@ -152,6 +153,9 @@ class Content:
             if mark.is_behind:
                 return await self._write_primary(file, offset, data)
             return await self._write_both(node, file, mark, offset, data)
+        except OSError:
+            mark.is_unanswered = is_first
+            raise
         finally:
             self._core.write_ended(mark)
 
@@ -221,6 +225,7 @@ class Content:
             await self._strip_set_id(node)
         if file is not None:
             file.changes += 1
+        is_first = node.stale is None
         mark = self._core.mark(node, min(size, old_size), Ranges.OPEN_END)
         if mark is None:
             self._truncate_primary(path, file, size)
@@ -232,6 +237,9 @@ class Content:
             if not mark.is_behind and where is not None:
                 applier = self._core.applier
                 await self._core.on_secondary(lambda: applier.truncate(where, size), mark)
+        except OSError:
+            mark.is_unanswered = is_first
+            raise
         finally:
             self._core.write_ended(mark)
 

@@ -13,7 +13,7 @@ import os
 import resource
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from twinfs.mirror.openfile import OpenFile
@@ -320,9 +320,13 @@ class NodeTable:
         """Whether numbers are no longer the inodes' own."""
         return self._era != 0
 
-    def move_to(self, root_fd: int) -> list[int]:
+    def move_to(self, root_fd: int, lost: Sequence[Node]) -> list[int]:
         """The tree is another leg's now: what the kernel knows keeps its numbers, and is looked up there
         by its names; what is not there has no name any more. Files are for the caller to open anew.
+
+        What stands there in the place of the `lost` gets new numbers: with its write-back cache the kernel
+        holds on to the size that a number had (fuse_change_attributes, linux/fs/fuse/inode.c), and who has
+        the file open must not write into one that went back to an earlier state.
 
         Returns the old descriptors, which calls on their way may still be using; not the root's, which is
         the caller's.
@@ -336,6 +340,9 @@ class NodeTable:
         self._aliases = {}
         self._stand_on(root_fd)
         self.root.dir_fd = root_fd
+        for node in lost:
+            for parent, name in list(self.names(node)):
+                self.forget_name(node, parent, name, is_last=False)
         for node in list(self._nodes.values()):
             if node is not self.root and node.parent is not None:
                 self._find_again(node)

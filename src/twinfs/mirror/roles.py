@@ -31,6 +31,7 @@ from twinfs.mirror.failures import PRIMARY_FAILURES, is_leg_failure
 from twinfs.mirror.gate import Gate
 from twinfs.mirror.health import Health
 from twinfs.mirror.label import LabelChange, Leg
+from twinfs.mirror.nodes import Node
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.secondary import Secondary
 from twinfs.model import LegState, Mode, Role
@@ -135,14 +136,14 @@ class Roles:
                 # What the brake holds is not done here any more: it is listed below.
                 with contextlib.suppress(HeldError):
                     await core.lane.run(partial(core.catch_up, core.names_number))
-            lost = unreached.paths_of(core)
+            lost, lost_nodes = unreached.lost_with_primary(core)
             if lost:
                 unreached.save(self._directory, lost)
             old_place = pair.primary.place
             everything = Compare(b"", core.distrusted_since_ns, core.distrusted_since_ns, is_keeping=True)
             async with self._all_or_nothing(leg):
                 await self._make_primary(leg, is_alone=True)
-                self._turn_to(leg, everything, close_old=all_are_out, is_moved=bool(lost))
+                self._turn_to(leg, everything, close_old=all_are_out, lost=lost_nodes, is_moved=bool(lost))
             pair.secondary.state = LegState.FAULTY
             message = f"{leg.path} is the primary now, alone; the {old_place} leg is out"
             if lost:
@@ -227,7 +228,7 @@ class Roles:
         await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))
         followed_fd = fcntl.fcntl(old.fd, fcntl.F_DUPFD_CLOEXEC, 3)
         try:
-            self._turn_to(leg, None, close_old=True, is_moved=False)
+            self._turn_to(leg, None, close_old=True, lost=(), is_moved=False)
         except BaseException:
             os.close(followed_fd)
             raise
@@ -248,7 +249,9 @@ class Roles:
                 f"  Why: twinfs events {self._pair.config.name}"
             )
 
-    def _turn_to(self, leg: Leg, everything: Compare | None, *, close_old: bool, is_moved: bool) -> None:
+    def _turn_to(
+        self, leg: Leg, everything: Compare | None, *, close_old: bool, lost: Sequence[Node], is_moved: bool
+    ) -> None:
         """No await in here: every call is before or after it."""
         core, pair = self._core, self._pair
         root_fd = fcntl.fcntl(leg.fd, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -265,7 +268,7 @@ class Roles:
         old_place = pair.primary.place
         fds = [
             pair.primary.fd,
-            *core.nodes.move_to(root_fd),
+            *core.nodes.move_to(root_fd, lost),
             *self._content.open_anew(is_old_alive=everything is None),
         ]
         pair.primary = Leg(leg.place, leg.path, root_fd, leg.label)

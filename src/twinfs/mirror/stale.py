@@ -15,8 +15,9 @@ class StaleMark:
     copied only because the primary refused a write that the secondary may have done. `is_torn`: the secondary
     may have some writes and lack others, so what it has was never the file. `is_direct`: the log says that
     callers write to the secondary, too, so after a kill it is torn. `in_flight` counts the callers that are
-    at the secondary, `waiting` those that will be when a comparison is over. `times_ns`: the (atime, mtime)
-    that the primary got last, as far as they were set alone.
+    at the secondary, `waiting` those that will be when a comparison is over. `is_unanswered`: all that it
+    covers is one change that the primary refused. `times_ns`: the (atime, mtime) that the primary got last,
+    as far as they were set alone.
     """
 
     __slots__ = (
@@ -28,6 +29,7 @@ class StaleMark:
         "is_direct",
         "is_torn",
         "is_touched",
+        "is_unanswered",
         "metadata",
         "number",
         "ranges",
@@ -47,6 +49,7 @@ class StaleMark:
         self.is_direct = False
         self.is_torn = False
         self.is_touched = True
+        self.is_unanswered = False
         self.in_flight = self.waiting = 0
         self.times_ns = (0, 0)
 
@@ -55,6 +58,7 @@ class StaleMark:
         self.is_behind = self.is_behind or is_behind
         self.is_ahead = self.is_ahead and not is_behind
         self.is_touched = True
+        self.is_unanswered = False
         self.end_bytes = max(self.end_bytes, end_bytes)
 
     def covers(self, start: int, end: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from twinfs.fsio.durable import replace_file
 from twinfs.journal.records import NameChange, Rename
 from twinfs.journal.replay import Recovered
 from twinfs.mirror.core import Core
+from twinfs.mirror.nodes import Node
 
 _NAME: Final = b"unreached.json"
 
@@ -30,14 +32,43 @@ class Unreached(msgspec.Struct, frozen=True):
 
 def paths_of(core: Core) -> list[bytes]:
     """Of a running volume, in no particular order and each once."""
-    found: dict[bytes, None] = {}
-    for change in core.pending:
-        found.update(dict.fromkeys(_named(change.names)))
-    for node in core.stale.values():
-        if node.stale is not None and node.stale.is_behind and not node.stale.is_ahead:
-            found[node.path()] = None
-    found.update(dict.fromkeys(record.path for record in core.compares.values()))
-    return list(found)
+    behind = (node for node in core.stale.values() if _is_behind(node))
+    return list(_changed_names(core) | dict.fromkeys(node.path() for node in behind))
+
+
+def lost_with_primary(core: Core) -> tuple[list[bytes], list[Node]]:
+    """(paths, nodes): `paths_of` without what the primary only ever refused; and all that is no directory and
+    may be another object, or have other content, on the secondary than it had on the primary."""
+    names = _changed_names(core)
+    nodes = [node for node in core.stale.values() if _is_behind(node) and not _is_unanswered(node)]
+    paths = names | dict.fromkeys(node.path() for node in nodes)
+    moved = (node for node in core.nodes if _has_name_beneath(core, node, names))
+    return list(paths), [node for node in dict.fromkeys((*nodes, *moved)) if not node.is_directory]
+
+
+def _changed_names(core: Core) -> dict[bytes, None]:
+    """Each with what is below it."""
+    names = (name for change in core.pending for name in _named(change.names))
+    return dict.fromkeys(names) | dict.fromkeys(record.path for record in core.compares.values())
+
+
+def _is_behind(node: Node) -> bool:
+    return node.stale is not None and node.stale.is_behind and not node.stale.is_ahead
+
+
+def _is_unanswered(node: Node) -> bool:
+    return node.stale is not None and node.stale.is_unanswered
+
+
+def _has_name_beneath(core: Core, node: Node, places: Container[bytes]) -> bool:
+    """Whether one of its names, or a directory that leads to it, is one of the `places`."""
+    for parent, name in core.nodes.names(node):
+        path = parent.child_path(name)
+        while path:
+            if path in places:
+                return True
+            path = path.rpartition(b"/")[0]
+    return False
 
 
 def paths_left(recovered: Recovered) -> list[bytes]:
