@@ -130,9 +130,10 @@ async def _prefer_what_runs(volume: Volume, role: Role) -> None:
         await trio.to_thread.run_sync(label.give_way, volume.config, secondary.place)
 
 
-async def _rebuild(volume: Volume, on_progress: OnProgress) -> str:
-    """Compare everything, every byte of it, and copy what differs; then the same until nothing does."""
-    copied, rebuilt = 0, volume.rebuilt
+async def _rebuild(volume: Volume, on_progress: OnProgress, copied: int = 0) -> str:
+    """Compare everything, every byte of it, and copy what differs; then the same until nothing does.
+    `copied`: files that a comparison just before has found to differ."""
+    rebuilt = volume.rebuilt
     await volume.sync(on_progress)
     for _ in range(_PROOFS):
         rebuilt.clear()
@@ -270,8 +271,11 @@ async def _replace_by(
         pair.secondary = Secondary(pair.config, place, None)
     await trio.to_thread.run_sync(volume.pair.primary.say_detached, False)
     volume.tell("replaced", f"{path} takes the place of the {place} leg")
+    volume.rebuilt.clear()
     await volume.sync(on_progress)
-    proven = await _rebuild(volume, on_progress)
+    # To a new disk everything was copied; of one with files it is news what had to be.
+    copied = volume.rebuilt.differing if order.is_adopting else 0
+    proven = await _rebuild(volume, on_progress, copied)
     if order.is_adopting:
         aside = f"what differed is in its quarantine (twinfs quarantine {pair.config.name})"
         return f"{path} is adopted; {aside}; {proven}"
