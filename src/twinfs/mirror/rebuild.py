@@ -8,7 +8,7 @@ by then costs a look.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from typing import Final
 
@@ -70,6 +70,8 @@ class Rebuild:
         self._on_event = on_event
         self._rebuilt = rebuilt
         self._trust = Trust()
+        self._places: list[Place] = []
+        self._moved: list[Place] = []
         self.troubles: list[tuple[bytes, BaseException]] = []
         """Objects that a leg refused; `put_off` are the records that make them compared another time."""
         self.put_off: set[int] = set()
@@ -89,21 +91,16 @@ class Rebuild:
         )
         core.comparing = number
         let_go_of_open_files(core)
-        places = [Place(record.path, is_single=bool(record.path))]
-        core.applier.followers.update(places)
-
-        def come_in(path: bytes) -> None:
-            places.append(Place(path, is_single=True))
-            core.applier.followers.add(places[-1])
-
-        core.on_moved = come_in
+        self._places = [Place(record.path, is_single=bool(record.path))]
+        core.applier.followers.update(self._places)
+        core.on_moved = self._come_in
         try:
-            while places:
-                await self._step(comparer, places)
+            while self._places or self._moved:
+                await self._step(comparer)
         finally:
             core.comparing = 0
             core.on_moved = lambda path: None
-            core.applier.followers.difference_update(places)
+            core.applier.followers.difference_update((*self._places, *self._moved))
             comparer.close()
         await core.make_secondary_durable()
         if comparer.has_unknown_links:
@@ -126,17 +123,42 @@ class Rebuild:
             core.compare_later(path, is_keeping=record.is_keeping)
         self.put_off = set(core.compares) - known
 
-    async def _step(self, comparer: Comparer, places: list[Place]) -> None:
+    def _come_in(self, path: bytes) -> None:
+        """In the lane. It was moved, perhaps from where nobody has looked yet to where somebody has."""
+        if all(known.path != path for known in self._moved):
+            self._moved.append(Place(path, is_single=True))
+            self._core.applier.followers.add(self._moved[-1])
+
+    def _take_in(self, *next_places: Place) -> None:
+        """In the lane, before `next_places` are listed. What was moved is looked at where it is now: once,
+        however often it or what leads to it was moved, and only where the comparison does not come anyway. A
+        thousand renames that waited for it would else have it go through the same directories for each."""
+        moved, self._moved = self._moved, []
+        if not moved:
+            return
+        coming = {place.path for place in (*next_places, *self._places) if not place.is_single}
+        singles = {place.path for place in (*next_places, *self._places) if place.is_single}
+        above = coming | singles | {place.path for place in moved}
+        for place in moved:
+            if place.path == GONE or place.path in singles or _is_below_any(place.path, above):
+                self._core.applier.followers.discard(place)
+            else:
+                self._places.append(place)
+
+    async def _step(self, comparer: Comparer) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         core, meter = self._core, self._meter
-        place = places.pop()
+        if not self._places:
+            await core.lane.run(self._take_in)
+            return
+        place = self._places.pop()
         found = await core.lane.run(partial(self._compare_place, comparer, place))
         if found is None:
-            places.insert(0, place)
+            self._places.insert(0, place)
             await trio.sleep(0.05)
             return
         core.applier.followers.discard(place)
-        places.extend(found.directories)
+        self._places.extend(found.directories)
         self.troubles.extend(found.troubles)
         await self._copy(found.copies)
         directory = parent_of(place.path) if place.is_single else place.path
@@ -158,6 +180,7 @@ class Rebuild:
                 time.sleep(0.001)
                 continue
             core.catch_up(number)
+            self._take_in(place)
             path = place.path
             if path == GONE:
                 return Findings()
@@ -217,3 +240,12 @@ class Rebuild:
         if isinstance(outcome, OSError) and is_leg_failure(outcome):
             raise outcome
         self.troubles.append((copy.path, outcome))
+
+
+def _is_below_any(path: bytes, places: Container[bytes]) -> bool:
+    """Whether it lies below one of them, which may be the root; being one of them is not enough."""
+    while path:
+        path = parent_of(path)
+        if path in places:
+            return True
+    return False
