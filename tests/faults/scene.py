@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from faults.daily_use import furnish
-from faults.watching import wait_for_state
+from faults.watching import wait_for, wait_for_state
 from support.disks import Disk
 from support.faultfs import FaultLayer
 from support.volume import Volume
@@ -96,3 +96,20 @@ class Scene:
         finally:
             for each in self._taken_out:
                 each.take_out()
+
+    def put_back_first(self) -> None:
+        """The first leg's disk, which failed: mounted anew, and in sync again."""
+        disk = self.first_disk
+        assert disk is not None
+        disk.take_out()
+        wait_for(lambda: _is_mounted_again(disk), "the failed disk is not let go of")
+        wait_for_state(self.volume, VolumeState.CLEAN, 40)
+
+
+def _is_mounted_again(disk: Disk) -> bool:
+    try:
+        disk.put_in()
+    except AssertionError:
+        disk.take_out()
+        return False
+    return True

@@ -91,7 +91,7 @@ def _come_back_as_secondary(scene: Scene) -> None:
             scene.first_layer.start()
         wait_for_state(volume, VolumeState.CLEAN, 40)
     else:
-        _put_back(scene)
+        scene.put_back_first()
     use(scene.mount, 3)
     if volume.mode == "sync":
         # Times of directories follow when there is a pause.
@@ -104,22 +104,6 @@ def _come_back_as_secondary(scene: Scene) -> None:
     assert (label["role"], label["is_alone"]) == ("primary", False)
     volume.mount_it()
     assert [leg["path"] for leg in volume.status()["legs"]] == [str(scene.leg), str(scene.first)]
-
-
-def _put_back(scene: Scene) -> None:
-    disk = _disk(scene)
-    disk.take_out()
-    wait_for(lambda: _is_mounted_again(disk), "the failed disk is not let go of")
-    wait_for_state(scene.volume, VolumeState.CLEAN, 40)
-
-
-def _is_mounted_again(disk: Disk) -> bool:
-    try:
-        disk.put_in()
-    except AssertionError:
-        disk.take_out()
-        return False
-    return True
 
 
 @alongside
@@ -145,7 +129,7 @@ def test_what_had_not_reached_the_secondary_is_named_and_kept(base: Path) -> Non
         wait_until(lambda: not (mount / "docs/new").exists(), 10, "the kernel still knows what is gone")
         assert (mount / "attic").is_dir() and not (mount / "cellar").exists()
         assert (mount / "docs/file2").read_text() == "after"
-        _put_back(scene)
+        scene.put_back_first()
         tree.assert_same(scene.leg, scene.first)
         wait_for(lambda: status_of(volume).unreached == (), "what is back is still named")
         kept = {
@@ -292,7 +276,7 @@ def test_who_has_a_file_open_that_went_back_is_told(base: Path) -> None:
             assert anew.read() == b"1 " * 500
             anew.write(b"the end")
         assert path.read_bytes() == (scene.leg / "docs/file1").read_bytes() == b"1 " * 500 + b"the end"
-        _put_back(scene)
+        scene.put_back_first()
 
 
 @alongside
@@ -307,4 +291,4 @@ def test_who_has_a_file_open_that_lost_nothing_goes_on(base: Path) -> None:
         assert (scene.leg / "docs/file7").read_bytes().startswith(b"the first to notice 7 7")
         held.truncate(3)
         assert (scene.mount / "docs/file7").read_bytes() == b"the"
-        _put_back(scene)
+        scene.put_back_first()
