@@ -23,7 +23,7 @@ _DOTS: Final = (b".", b"..")
 class Directory:
     """One opendir. The kernel asks in small pieces: what one getdents brought is kept for the next."""
 
-    __slots__ = ("_entries", "_era", "_fd", "_next_offset", "_nodes", "node")
+    __slots__ = ("_entries", "_era", "_failure", "_fd", "_next_offset", "_nodes", "node")
 
     def __init__(self, nodes: NodeTable, node: Node) -> None:
         self.node = node
@@ -31,19 +31,39 @@ class Directory:
         self._era = nodes.era
         self._fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=nodes.directory(node))
         self._entries: list[DirEntry] = []
+        self._failure: OSError | None = None
         self._next_offset = -1
 
+    def _more(self, position: int) -> list[DirEntry]:
+        """What comes next, the last first; empty at the end."""
+        entries = list_directory(self._fd, position)
+        if not entries and self._failure is not None:
+            raise self._failure
+        entries.reverse()
+        return entries
+
     def list(self, offset: int, token: pyfuse3.ReaddirToken) -> None:
-        """Fill the kernel's buffer from `offset` on."""
+        """Fill the kernel's buffer from `offset` on.
+
+        An error is raised only with nothing in the buffer, which cannot be taken back; else it is for the
+        kernel's next call. One about a single entry comes at the end: who took the rest for all that there
+        is might delete it elsewhere.
+        """
         if self._era != self._nodes.era:
             self._open_anew(offset)
+        if offset == 0:
+            self._failure = None
         if offset != self._next_offset:
             self._entries = []
         position = offset
         while True:
             if not self._entries:
-                self._entries = list_directory(self._fd, position)
-                self._entries.reverse()
+                try:
+                    self._entries = self._more(position)
+                except OSError:
+                    if position == offset:
+                        raise
+                    break
                 if not self._entries:
                     break
             entry = self._entries[-1]
@@ -78,7 +98,10 @@ class Directory:
             return True
         try:
             status = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError as error:
+            self._failure = error
             return True
         node = self._nodes.know(self.node, name, status)
         if pyfuse3.readdir_reply(token, name, entry_of(node, status), entry.next_offset):

@@ -1,0 +1,69 @@
+"""Who comes by a name after the primary died, or while it cannot tell of one object, is told the truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faults.alongside import alongside
+from faults.scene import Scene
+from faults.watching import count_of, status_of
+from support.machine import needs_root, run
+from twinfs.model import VolumeState
+
+pytestmark = [needs_root, pytest.mark.deadline(240)]
+
+
+def _seldom(base: Path, first: str) -> Scene:
+    scene = Scene(base, "batched", "dir", first=first)
+    scene.volume.interval = "1h"
+    return scene
+
+
+def _die(scene: Scene) -> None:
+    """The primary dies, and somebody notices who has nothing to do with it all."""
+    assert scene.first_disk is not None
+    run("sync", "-f", scene.first)
+    scene.first_disk.shut_down()
+    (scene.mount / "docs/file11").write_text("after")
+    assert status_of(scene.volume).state is VolumeState.DEGRADED
+
+
+def _link(path: Path) -> None:
+    os.link(path, path.with_name("another"))
+
+
+CALLS: dict[str, Callable[[Path], object]] = {
+    "chmod": lambda path: path.chmod(0o600),
+    "chown": lambda path: os.chown(path, 7, 7),
+    "utime": lambda path: os.utime(path, (1, 1)),
+    "setxattr": lambda path: os.setxattr(path, "user.a", b"1"),
+    "listxattr": lambda path: os.listxattr(path),
+    "truncate": lambda path: os.truncate(path, 3),
+    "link": _link,
+    "rename": lambda path: path.rename(path.with_name("renamed")),
+    "unlink": lambda path: path.unlink(),
+}
+
+
+@alongside
+def test_a_listing_does_not_leave_out_what_the_primary_cannot_tell_of(base: Path) -> None:
+    """An rsync --delete from the volume would take its copy away."""
+    with Scene(base, "sync", "dir", first="faultfs") as scene:
+        assert scene.first_layer is not None
+        scene.volume.umount()
+        scene.volume.mount_it()
+        scene.first_layer.fail("lookup", "getattr", errno="EIO", path="docs/file3")
+        found: list[str] = []
+        with (
+            pytest.raises(OSError, match="Input/output error"),
+            os.scandir(scene.mount / "docs") as listing,
+        ):
+            found.extend(entry.name for entry in listing)
+        assert sorted(found) == sorted({*os.listdir(scene.leg / "docs")} - {"file3"})
+        assert count_of(scene.volume, "promoted", "primary_failed") == 0
+        scene.first_layer.clear()
+        assert sorted(os.listdir(scene.mount / "docs")) == sorted(os.listdir(scene.leg / "docs"))
