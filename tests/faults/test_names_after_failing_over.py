@@ -11,7 +11,9 @@ import pytest
 from faults.alongside import alongside
 from faults.scene import Scene
 from faults.watching import count_of, status_of
+from support import tree
 from support.machine import needs_root, run
+from support.volume import wait_until
 from twinfs.model import VolumeState
 
 pytestmark = [needs_root, pytest.mark.deadline(240)]
@@ -47,6 +49,26 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "rename": lambda path: path.rename(path.with_name("renamed")),
     "unlink": lambda path: path.unlink(),
 }
+
+
+@alongside
+def test_no_call_by_name_is_refused_for_a_file_that_went_back(base: Path) -> None:
+    with _seldom(base, "ext4") as scene:
+        paths = {call: scene.mount / f"docs/file{index}" for index, call in enumerate(CALLS)}
+        for path in paths.values():
+            path.write_text("later")
+            run("sync", "-f", path)
+        assert scene.first_disk is not None
+        scene.first_disk.shut_down()
+        for name, call in CALLS.items():
+            # The first one notices; the others may come before the kernel has been told.
+            call(paths[name])
+        assert status_of(scene.volume).state is VolumeState.DEGRADED
+        assert paths["chmod"].stat().st_mode & 0o777 == 0o600
+        assert paths["truncate"].read_bytes() == b"5 5"
+        wait_until(lambda: not paths["rename"].exists(), 10, "it is still there")
+        tree.assert_same(scene.leg, scene.mount)
+        scene.put_back_first()
 
 
 @alongside

@@ -42,7 +42,10 @@ class Attributes:
         if node.file is not None and node.file.fd >= 0:
             return fd_path(node.file.fd), True
         if node.parent is None:
-            return fd_path(self._core.nodes.directory(node)), True
+            if node.dir_fd < 0:
+                # Not ENOENT: there may be another object of its name, which the kernel then looks for.
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            return fd_path(node.dir_fd), True
         return child_path(self._core.nodes.directory(node.parent), node.name), False
 
     def stat(self, node: Node) -> os.stat_result:

@@ -180,7 +180,9 @@ class Names:
         dir_fd = self._nodes.directory(parent)
         source_parent, source_name = next(self._nodes.names(node), (None, b""))
         if source_parent is None:
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+            # Where it was not removed, another object may have its name, which the kernel then looks for.
+            code = errno.ENOENT if node.is_removed else errno.ESTALE
+            raise OSError(code, os.strerror(code))
         source_fd = self._nodes.directory(source_parent)
         made: list[os.stat_result] = []
 
