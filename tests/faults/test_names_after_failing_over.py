@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,26 @@ def _die(scene: Scene) -> None:
     scene.first_disk.shut_down()
     (scene.mount / "docs/file11").write_text("after")
     assert status_of(scene.volume).state is VolumeState.DEGRADED
+
+
+@alongside
+def test_what_was_removed_since_the_last_batch_is_there_again_by_its_name(base: Path) -> None:
+    with _seldom(base, "ext4") as scene:
+        mount = scene.mount
+        (mount / "docs/file1").unlink()
+        os.rename(mount / "docs/file2", mount / "docs/elsewhere")
+        shutil.rmtree(mount / "photos")
+        os.rename(mount / "attic", mount / "cellar")
+        gone = ("docs/file1", "docs/file2", "photos", "attic", "photos/2024/large")
+        names = [mount / name for name in gone]
+        assert not any(name.exists() for name in names), "and the kernel remembers that"
+        _die(scene)
+        # Nothing may be listed here: that would tell the kernel.
+        wait_until(lambda: all(name.exists() for name in names), 10, "the kernel still knows what is not so")
+        assert (mount / "photos/2024/large").read_bytes() == (scene.leg / "photos/2024/large").read_bytes()
+        assert not (mount / "cellar").exists()
+        tree.assert_same(scene.leg, mount)
+        scene.put_back_first()
 
 
 def _link(path: Path) -> None:

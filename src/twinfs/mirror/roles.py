@@ -31,7 +31,7 @@ from twinfs.mirror.failures import PRIMARY_FAILURES, is_leg_failure
 from twinfs.mirror.gate import Gate
 from twinfs.mirror.health import Health
 from twinfs.mirror.label import LabelChange, Leg
-from twinfs.mirror.nodes import Node
+from twinfs.mirror.nodes import ROOT_ID, Node
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.secondary import Secondary
 from twinfs.model import LegState, Mode, Role
@@ -143,7 +143,7 @@ class Roles:
             everything = Compare(b"", core.distrusted_since_ns, core.distrusted_since_ns, is_keeping=True)
             async with self._all_or_nothing(leg):
                 await self._make_primary(leg, is_alone=True)
-                self._turn_to(leg, everything, close_old=all_are_out, lost=lost_nodes, is_moved=bool(lost))
+                self._turn_to(leg, everything, close_old=all_are_out, lost=lost_nodes, paths=lost)
             pair.secondary.state = LegState.FAULTY
             message = f"{leg.path} is the primary now, alone; the {old_place} leg is out"
             if lost:
@@ -228,7 +228,7 @@ class Roles:
         await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))
         followed_fd = fcntl.fcntl(old.fd, fcntl.F_DUPFD_CLOEXEC, 3)
         try:
-            self._turn_to(leg, None, close_old=True, lost=(), is_moved=False)
+            self._turn_to(leg, None, close_old=True, lost=(), paths=())
         except BaseException:
             os.close(followed_fd)
             raise
@@ -250,12 +250,24 @@ class Roles:
             )
 
     def _turn_to(
-        self, leg: Leg, everything: Compare | None, *, close_old: bool, lost: Sequence[Node], is_moved: bool
+        self,
+        leg: Leg,
+        everything: Compare | None,
+        *,
+        close_old: bool,
+        lost: Sequence[Node],
+        paths: Sequence[bytes],
     ) -> None:
-        """No await in here: every call is before or after it."""
+        """No await in here: every call is before or after it. `paths` and `lost`: of `lost_with_primary`."""
         core, pair = self._core, self._pair
         root_fd = fcntl.fcntl(leg.fd, fcntl.F_DUPFD_CLOEXEC, 3)
-        known = [(node.ident, [(p.ident, n) for p, n in core.nodes.names(node)]) for node in core.nodes]
+        # What is another object now comes first: until the kernel is told, it shows what is gone.
+        nodes = dict.fromkeys((*lost, *core.nodes))
+        known = [(node.ident, [(p.ident, n) for p, n in core.nodes.names(node)]) for node in nodes]
+        # What was removed is there again. With a directory's name the kernel forgets what it looked for in
+        # vain in there; the root has no name.
+        names = [(ROOT_ID, path) for path in paths if b"/" not in path]
+        names += [name for _, its_names in known for name in its_names]
         core.log.is_renumbered = True
         number = core.log.next_number()
         records = [] if everything is None else [(number, everything)]
@@ -280,8 +292,8 @@ class Roles:
         core.keeps_excluded = True
         if close_old:
             trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, _close_all, fds)
-        if is_moved:
-            self.on_moved([ident for ident, _ in known], [name for _, names in known for name in names])
+        if paths:
+            self.on_moved([ident for ident, _ in known], names)
 
 
 def _standing(leg: Leg) -> LabelChange:
