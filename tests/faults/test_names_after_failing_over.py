@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,21 @@ def test_no_call_by_name_is_refused_for_a_file_that_went_back(base: Path) -> Non
         assert paths["truncate"].read_bytes() == b"5 5"
         wait_until(lambda: not paths["rename"].exists(), 10, "it is still there")
         tree.assert_same(scene.leg, scene.mount)
+        scene.put_back_first()
+
+
+@alongside
+def test_a_file_that_went_back_makes_no_failed_volume(base: Path) -> None:
+    with _seldom(base, "ext4") as scene, open(scene.mount / "docs/file1", "r+b", buffering=0) as held:
+        held.write(b"later")
+        os.fsync(held.fileno())
+        _die(scene)
+        for _ in range(3):
+            with pytest.raises(OSError, match=r"Errno (5|116)\b"):
+                os.fsync(held.fileno())
+            time.sleep(0.3)
+        assert status_of(scene.volume).state is VolumeState.DEGRADED
+        assert count_of(scene.volume, "primary_failed") == 1
         scene.put_back_first()
 
 

@@ -28,6 +28,12 @@ class Health:
         self._is_asking = False
         self.on_event: Callable[[str, str], None] = lambda kind, message: None
 
+    def of_another_disk(self) -> Health:
+        """When that has become the primary: what the old one said, or still owes, is not about it."""
+        health = Health(self._pair)
+        health.on_event = self.on_event
+        return health
+
     async def answers(self, error: OSError, *, is_needed: bool) -> bool:
         """After an `error` of the primary: whether it can still be written.
 

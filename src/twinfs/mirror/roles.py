@@ -286,6 +286,7 @@ class Roles:
         pair.primary = Leg(leg.place, leg.path, root_fd, leg.label)
         pair.primary_problem = ""
         pair.secondary = Secondary(pair.config, old_place, None)
+        self._health = self._health.of_another_disk()
         self.on_another_primary()
         # What is excluded is only on the old primary: never to be removed there.
         self._drainer.is_deleting_excluded = False
