@@ -149,13 +149,14 @@ class Content:
             await self._core.wait_for_comparison()
             return written
         mark.in_flight += 1
+        mark.is_unanswered = is_first
         try:
             if mark.is_behind:
-                return await self._write_primary(file, offset, data)
-            return await self._write_both(node, file, mark, offset, data)
-        except OSError:
-            mark.is_unanswered = is_first
-            raise
+                written = await self._write_primary(file, offset, data)
+            else:
+                written = await self._write_both(node, file, mark, offset, data)
+            mark.is_unanswered = False
+            return written
         finally:
             self._core.write_ended(mark)
 
@@ -231,15 +232,14 @@ class Content:
             self._truncate_primary(path, file, size)
             return
         mark.in_flight += 1
+        mark.is_unanswered = is_first
         try:
             self._truncate_primary(path, file, size)
+            mark.is_unanswered = False
             where = self._core.mirrored_path(node)
             if not mark.is_behind and where is not None:
                 applier = self._core.applier
                 await self._core.on_secondary(lambda: applier.truncate(where, size), mark)
-        except OSError:
-            mark.is_unanswered = is_first
-            raise
         finally:
             self._core.write_ended(mark)
 

@@ -145,6 +145,7 @@ class Marks(Comparing):
             mark.first_number = min(mark.first_number, taken.first_number)
             mark.end_bytes = max(mark.end_bytes, taken.end_bytes)
             mark.is_behind = True
+            mark.is_unanswered = mark.is_unanswered and taken.is_unanswered
             mark.is_torn = mark.is_torn or taken.is_torn
             mark.is_direct = mark.is_direct or taken.is_direct
             # Many ranges become fewer, larger ones: what they cover now must be in the log, too.

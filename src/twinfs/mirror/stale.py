@@ -16,8 +16,8 @@ class StaleMark:
     may have some writes and lack others, so what it has was never the file. `is_direct`: the log says that
     callers write to the secondary, too, so after a kill it is torn. `in_flight` counts the callers that are
     at the secondary, `waiting` those that will be when a comparison is over. `is_unanswered`: all that it
-    covers is one change that the primary refused. `times_ns`: the (atime, mtime) that the primary got last,
-    as far as they were set alone.
+    covers is one change that is on its way to the primary, or was refused there. `times_ns`: the (atime,
+    mtime) that the primary got last, as far as they were set alone.
     """
 
     __slots__ = (

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
-from twinfs.mirror import label
+from twinfs.mirror import label, unreached
+from twinfs.mirror.content import Content
 from twinfs.mirror.volume import Volume
 from twinfs.model import Mode, Role, VolumeState
 from unit.mirror.kit import Ground, User, abandon, new_ground, running
@@ -70,6 +73,66 @@ async def test_an_error_right_after_is_not_taken_for_the_new_primary_s(tmp_path:
         assert not await volume.roles.primary_failed(volume.roles.era, DEAD)
         assert events == ["primary_failed", "promoted"]
         assert volume.status(pid=1, mountpoint="/mnt").state is VolumeState.DEGRADED
+
+
+@pytest.mark.parametrize("how", ("written", "cut"))
+async def test_a_refused_change_does_not_hide_one_that_was_answered_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async with running(new_ground(tmp_path, Mode.BATCHED)) as user:
+        volume, content = user.volume, user.volume.content
+        await user.put("f", b"1" * 3_000_000)
+        await volume.sync()
+        node = user.lookup("f")
+        await content.open(node, os.O_RDWR)
+        write, dies = Content._write_primary, trio.Event()
+
+        async def wait_and_fail(self: Content, file: Any, offset: int, data: bytes) -> int:
+            if offset:
+                return await write(self, file, offset, data)
+            await dies.wait()
+            raise DEAD
+
+        monkeypatch.setattr(Content, "_write_primary", wait_and_fail)
+
+        async def refused() -> None:
+            with pytest.raises(OSError, match="it does not answer"):
+                await content.write(node, 0, b"refused")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refused)
+            await trio.testing.wait_all_tasks_blocked()
+            if how == "written":
+                await content.write(node, 2_000_000, b"answered")
+            else:
+                await content.truncate(node, 2_000_000)
+            dies.set()
+        assert unreached.lost_with_primary(volume.core) == ([b"f"], [node])
+        content.release(node)
+
+
+async def test_a_refused_write_does_not_hide_what_a_batch_did_not_get_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(new_ground(tmp_path, Mode.BATCHED)) as user:
+        volume, core = user.volume, user.volume.core
+        node = await user.put("f", b"answered")
+        await volume.sync()
+        await user.write("f", 0, b"later")
+        taken = node.stale
+        assert taken is not None
+        core.unmark(node)  # as a batch does that copies it
+
+        async def fail(*_: Any) -> int:
+            raise DEAD
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Content, "_write_primary", fail)
+            with pytest.raises(OSError, match="it does not answer"):
+                await user.write("f", 0, b"refused")
+        assert unreached.lost_with_primary(core) == ([], []), "nothing but a write that was refused"
+        core.restore(node, taken)
+        assert unreached.lost_with_primary(core) == ([b"f"], [node])
 
 
 def _labels(ground: Ground) -> tuple[label.Label, label.Label]:
