@@ -46,7 +46,8 @@ class Label(msgspec.Struct, frozen=True):
     empty after a clean end; `session` is of the last use, and the intent log of that use has it, too.
     `has_changed_roles`: the primary was another one once, so what is excluded may be on either leg only.
     `was` and `together_until` (seconds since the epoch): its role when it was last with the other, and until
-    when that was known; of one that went on alone.
+    when that was known; of one that went on alone. `took_over`: the session of the primary that it took over
+    from, which may itself have been alone still: not all that changed meanwhile had reached this one.
     """
 
     volume: str
@@ -63,6 +64,7 @@ class Label(msgspec.Struct, frozen=True):
     has_changed_roles: bool = False
     was: Role | None = None
     together_until: float = 0.0
+    took_over: str = ""
 
     @property
     def is_of_new_disk(self) -> bool:
@@ -81,6 +83,7 @@ class LabelChange(TypedDict, total=False):
     has_changed_roles: bool
     was: Role
     together_until: float
+    took_over: str
 
 
 class Leg:

@@ -99,7 +99,9 @@ def _is_primary(leg: Leg, partner: Leg) -> bool:
 def check_partners(config: VolumeConfig, primary: Leg, secondary: Leg) -> None:
     """SplitBrainError when the secondary went on without the primary."""
     first, second = primary.label, secondary.label
-    if (first.is_alone and second.is_alone) or second.events > first.events:
+    # One that failed while the other still followed it was alone until then, and not since.
+    is_followed = second.session != "" and first.took_over == second.session
+    if (first.is_alone and second.is_alone and not is_followed) or second.events > first.events:
         legs = sorted((primary, secondary), key=lambda leg: leg.place)
         raise SplitBrainError(
             f"volume {config.name}: each leg was changed without the other; refusing to choose.\n"

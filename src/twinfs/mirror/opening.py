@@ -146,7 +146,7 @@ def _claim(legs: Legs, session: str) -> None:
         # A full disk must not keep its volume from being mounted to make room, nor one that fails.
         with contextlib.suppress(OSError):
             clean_temporaries(legs.secondary.fd)
-            change = LabelChange(role=Role.SECONDARY, session=session)
+            change = LabelChange(role=Role.SECONDARY, is_alone=False, session=session)
             legs.secondary.write_label(is_in_use=True, change=change)
 
 

@@ -165,6 +165,7 @@ class Roles:
             has_changed_roles=True,
             was=leg.role,
             together_until=time.time(),
+            took_over=self._pair.primary.label.session,
         )
         await self._core.attachment.call(lambda: leg.write_label(is_in_use=True, change=change))
 
@@ -222,7 +223,9 @@ class Roles:
     async def _change_places(self, leg: Leg, old: Leg) -> None:
         core, pair = self._core, self._pair
         await self._make_primary(leg, is_alone=True)
-        change = LabelChange(role=Role.SECONDARY, events=leg.label.events, session=leg.label.session)
+        change = LabelChange(
+            role=Role.SECONDARY, events=leg.label.events, is_alone=False, session=leg.label.session
+        )
         await trio.to_thread.run_sync(partial(old.write_label, is_in_use=True, change=change))
         alone = LabelChange(is_alone=False)
         await core.attachment.call(partial(leg.write_label, is_in_use=True, change=alone))
@@ -300,7 +303,13 @@ class Roles:
 def _standing(leg: Leg) -> LabelChange:
     """What its label says of how the legs stand, to be said again."""
     known = leg.label
-    return LabelChange(role=leg.role, events=known.events, is_alone=known.is_alone, session=known.session)
+    return LabelChange(
+        role=leg.role,
+        events=known.events,
+        is_alone=known.is_alone,
+        session=known.session,
+        took_over=known.took_over,
+    )
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -166,7 +166,7 @@ class Secondary:
             was_primary = leg.role is Role.PRIMARY
             try:
                 # From here on it is no primary any more, whatever interrupts what follows.
-                leg.write_label(is_in_use=True, change=LabelChange(role=Role.SECONDARY))
+                leg.write_label(is_in_use=True, change=LabelChange(role=Role.SECONDARY, is_alone=False))
             except OSError as error:
                 # A full disk must come back all the same, or nothing could be deleted there any more.
                 if was_primary or not is_full(error):

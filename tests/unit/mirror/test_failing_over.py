@@ -13,10 +13,11 @@ import pytest
 import trio
 import trio.testing
 
+from twinfs.errors import TwinfsError
 from twinfs.mirror import label, unreached
 from twinfs.mirror.content import Content
 from twinfs.mirror.volume import Volume
-from twinfs.model import Mode, Role, VolumeState
+from twinfs.model import LegState, Mode, Role, VolumeState
 from unit.mirror.kit import Ground, User, abandon, new_ground, running
 
 DEAD = OSError(errno.EIO, "it does not answer")
@@ -133,6 +134,68 @@ async def test_a_refused_write_does_not_hide_what_a_batch_did_not_get_done(
         assert unreached.lost_with_primary(core) == ([], []), "nothing but a write that was refused"
         core.restore(node, taken)
         assert unreached.lost_with_primary(core) == ([b"f"], [node])
+
+
+async def test_a_leg_may_take_over_before_the_labels_say_that_it_has_everything(tmp_path: Path) -> None:
+    """The other one was alone until then: that is no split brain."""
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    async with running(ground) as user:
+        volume = user.volume
+        await user.put("f", b"1")
+        await volume.sync()
+        await fail_over(volume)
+        await user.put("g", b"2")
+        await follow_again(volume)
+        await user.put("late", b"only the one that fails now has this")
+        await fail_over(volume)
+        assert volume.pair.primary.path == ground.config.primary
+        await user.put("h", b"3")
+        user.forget_all()
+        assert await volume.upkeep.look_for_secondary()
+        await volume.sync()
+        assert volume.pair.secondary.state is LegState.IN_SYNC
+    _assert_both_are_known_equal(ground, Role.PRIMARY)
+    kept = [path.name for path in (ground.secondary / ".twinfs/quarantine").rglob("*") if path.is_file()]
+    assert "late" in kept
+
+
+async def test_after_taking_over_so_both_start_together(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    await taken_over_twice(ground)
+    again = ground.open()
+    assert again.pair.primary.path == ground.config.primary
+    await again.sync()
+    await again.close()
+    _assert_both_are_known_equal(ground, Role.PRIMARY)
+
+
+async def test_one_that_was_used_alone_after_it_was_taken_over_from_is_refused(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    await taken_over_twice(ground)
+    hidden = tmp_path / "hidden"
+    ground.primary.rename(hidden)
+    ground.primary.mkdir()
+    alone = Volume.open(ground.config, tmp_path / "elsewhere", degraded=True, is_forced=True)
+    await User(alone).put("g", b"2")
+    abandon(alone)
+    ground.primary.rmdir()
+    hidden.rename(ground.primary)
+    with pytest.raises(TwinfsError, match="each leg was changed without the other"):
+        ground.open()
+
+
+async def test_a_promotion_leaves_nobody_who_says_that_it_was_alone(tmp_path: Path) -> None:
+    ground = new_ground(tmp_path, Mode.BATCHED)
+    async with running(ground) as user:
+        volume = user.volume
+        await fail_over(volume)
+        await user.put("f", b"1")
+        user.forget_all()
+        await follow_again(volume)
+        await volume.roles.promote()
+        first, second = _labels(ground)
+        assert (first.is_alone, second.is_alone) == (False, False)
+    _assert_both_are_known_equal(ground, Role.PRIMARY)
 
 
 def _labels(ground: Ground) -> tuple[label.Label, label.Label]:
