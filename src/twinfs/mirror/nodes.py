@@ -23,6 +23,8 @@ ROOT_ID: Final = 1  # FUSE_ROOT_ID, linux/fuse.h
 _FOREIGN_BIT: Final = 1 << 62
 _ERA_SHIFT: Final = 56
 """Inode numbers are smaller than that on the file systems there are; those that are not count as foreign."""
+_LAST_ERA: Final = (_FOREIGN_BIT >> _ERA_SHIFT) - 1
+"""After so many changes of roles in one mount all new numbers are foreign ones."""
 _KEPT_DIRECTORIES: Final = 4096
 _DEEPEST: Final = 1024
 """Levels of directories. Kept directories are several times as many, so that opening a second one never
@@ -91,7 +93,7 @@ class NodeTable:
         self._held = 0
         self._era = 0
         self._aliases: dict[int, int] = {}
-        self._foreign: dict[tuple[int, int], int] = {}
+        self._foreign: dict[tuple[int, int, int], int] = {}
         self._more_names: dict[int, set[tuple[Node, bytes]]] = {}
         self._directories: OrderedDict[Node, None] = OrderedDict()
         self.root = Node(ROOT_ID)
@@ -128,19 +130,32 @@ class NodeTable:
         So do those of a leg that became the primary later, unless the kernel knows them already.
         """
         if status.st_dev != self._device or status.st_ino >> _ERA_SHIFT:
-            key = (status.st_dev, status.st_ino)
-            return self._foreign.setdefault(key, _FOREIGN_BIT | len(self._foreign))
+            return self._foreign_number(status)
         if status.st_ino == self._root_ino:
             return ROOT_ID
         if self._era:
             known = self._aliases.get(status.st_ino)
-            return known if known is not None else status.st_ino | self._era << _ERA_SHIFT
+            if known is not None:
+                return known
+            if self._era > _LAST_ERA:
+                return self._foreign_number(status)
+            return status.st_ino | self._era << _ERA_SHIFT
         return self._root_ino if status.st_ino == ROOT_ID else status.st_ino
+
+    def _foreign_number(self, status: os.stat_result) -> int:
+        key = (self._late_era, status.st_dev, status.st_ino)
+        return self._foreign.setdefault(key, _FOREIGN_BIT | len(self._foreign))
+
+    @property
+    def _late_era(self) -> int:
+        return max(0, self._era - _LAST_ERA)
 
     def standing_for(self, device: int, inode: int) -> Node | None:
         """The node of an object of the primary's, where there is one."""
         if device != self._device or inode >> _ERA_SHIFT:
-            ident = self._foreign.get((device, inode), 0)
+            ident = self._foreign.get((self._late_era, device, inode), 0)
+        elif self._era > _LAST_ERA:
+            ident = self._aliases.get(inode) or self._foreign.get((self._late_era, device, inode), 0)
         elif self._era:
             ident = self._aliases.get(inode, inode | self._era << _ERA_SHIFT)
         else:

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from twinfs.errors import TwinfsError
+from twinfs.fuse.virtual.objects import FIRST_VIRTUAL
 from twinfs.mirror import label, unreached
 from twinfs.mirror.content import Content
 from twinfs.mirror.volume import Volume
@@ -211,3 +212,25 @@ def _assert_both_are_known_equal(ground: Ground, primary: Role) -> None:
     assert (first.is_alone, second.is_alone) == (False, False)
     assert first.events == second.events
     assert (first.role is Role.PRIMARY) == (primary is Role.PRIMARY)
+
+
+@pytest.mark.parametrize("before", (1, 60, 126, 254))
+async def test_roles_may_change_any_number_of_times_in_one_mount(tmp_path: Path, before: int) -> None:
+    """A number has 63 bits, of which the highest are other things', and belongs to one object."""
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        nodes = user.volume.core.nodes
+        kept = await user.put("kept", b"0")
+        await user.volume.roles.promote()
+        nodes._era = before
+        seen: dict[int, str] = {kept.ident: "kept"}
+        for turn in range(5):
+            await user.volume.roles.promote()
+            node = await user.put(f"f{turn}", b"%d" % turn)
+            assert 0 < node.ident < FIRST_VIRTUAL
+            assert seen.setdefault(node.ident, f"f{turn}") == f"f{turn}"
+            assert user.lookup(f"f{turn}") is node and user.lookup("kept") is kept
+            status = user.volume.attributes.stat(node)
+            assert nodes.standing_for(status.st_dev, status.st_ino) is node
+        user.forget_all()
+    ground.assert_equal()
