@@ -51,7 +51,7 @@ def status_of_legs(
     if core.compares:
         return VolumeState.RESYNCING, LegState.STALE, trouble
     is_settled = core.is_settled() and core.is_durable
-    is_following = core.mode is Mode.SYNC and not core.is_behind
+    is_following = core.mode is Mode.SYNC and not core.is_behind and not core.copying
     leg_state = LegState.IN_SYNC if is_settled or is_following else LegState.STALE
     if is_settled:
         return VolumeState.CLEAN, leg_state, None

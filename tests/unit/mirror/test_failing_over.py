@@ -234,3 +234,12 @@ async def test_roles_may_change_any_number_of_times_in_one_mount(tmp_path: Path,
             assert nodes.standing_for(status.st_dev, status.st_ino) is node
         user.forget_all()
     ground.assert_equal()
+
+
+async def test_a_leg_that_a_batch_is_still_copying_to_is_not_called_in_sync(tmp_path: Path) -> None:
+    async with running(new_ground(tmp_path, Mode.SYNC)) as user:
+        node = await user.put("f", b"1")
+        user.volume.core.copying.add(node.ident)
+        status = user.volume.status(pid=1, mountpoint="/mnt")
+        assert status.legs[1].state is LegState.STALE
+        user.volume.core.copying.discard(node.ident)
