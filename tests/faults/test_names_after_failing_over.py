@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +55,50 @@ def test_what_was_removed_since_the_last_batch_is_there_again_by_its_name(base: 
         assert (mount / "photos/2024/large").read_bytes() == (scene.leg / "photos/2024/large").read_bytes()
         assert not (mount / "cellar").exists()
         tree.assert_same(scene.leg, mount)
+        scene.put_back_first()
+
+
+@alongside
+def test_a_directory_made_in_the_place_of_another_gives_way_to_it(base: Path) -> None:
+    with _seldom(base, "ext4") as scene:
+        mount = scene.mount
+        os.rename(mount / "docs", mount / "elsewhere")
+        (mount / "docs").mkdir()
+        assert not (mount / "docs/file1").exists(), "and the kernel remembers that"
+        assert scene.first_disk is not None
+        scene.first_disk.shut_down()
+        (mount / "photos/late").mkdir()
+        wait_until((mount / "docs/file1").exists, 10, "the kernel still knows the directory that is gone")
+        assert not (mount / "elsewhere").exists()
+        tree.assert_same(scene.leg, mount)
+        scene.put_back_first()
+
+
+_WORKER = """
+import os, sys
+os.chdir(sys.argv[1])
+print("here", flush=True)
+sys.stdin.readline()
+print(os.getcwd(), len(os.listdir(".")), open("file1").read())
+"""
+
+
+@alongside
+def test_who_works_in_a_directory_goes_on_there(base: Path) -> None:
+    with _seldom(base, "ext4") as scene:
+        docs = scene.mount / "docs"
+        words = (sys.executable, "-c", _WORKER, docs)
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdin is not None and worker.stdout is not None
+            assert worker.stdout.readline() == "here\n"
+            (docs / "file1").write_text("later")
+            docs.chmod(0o700)
+            assert scene.first_disk is not None
+            scene.first_disk.shut_down()
+            (scene.mount / "photos/late").mkdir()
+            time.sleep(1)  # for whatever the kernel is told behind that
+            told, _ = worker.communicate("go on\n", timeout=60)
+        assert told.split(" ", 2) == [str(docs), "13", "1 " * 500 + "\n"]
         scene.put_back_first()
 
 

@@ -31,7 +31,7 @@ from twinfs.mirror.failures import PRIMARY_FAILURES, is_leg_failure
 from twinfs.mirror.gate import Gate
 from twinfs.mirror.health import Health
 from twinfs.mirror.label import LabelChange, Leg
-from twinfs.mirror.nodes import ROOT_ID, Node
+from twinfs.mirror.nodes import Node
 from twinfs.mirror.pair import Pair
 from twinfs.mirror.secondary import Secondary
 from twinfs.model import LegState, Mode, Role
@@ -266,11 +266,7 @@ class Roles:
         root_fd = fcntl.fcntl(leg.fd, fcntl.F_DUPFD_CLOEXEC, 3)
         # What is another object now comes first: until the kernel is told, it shows what is gone.
         nodes = dict.fromkeys((*lost, *core.nodes))
-        known = [(node.ident, [(p.ident, n) for p, n in core.nodes.names(node)]) for node in nodes]
-        # What was removed is there again. With a directory's name the kernel forgets what it looked for in
-        # vain in there; the root has no name.
-        names = [(ROOT_ID, path) for path in paths if b"/" not in path]
-        names += [name for _, its_names in known for name in its_names]
+        known = [(node, [(p.ident, n) for p, n in core.nodes.names(node)]) for node in nodes]
         core.log.is_renumbered = True
         number = core.log.next_number()
         records = [] if everything is None else [(number, everything)]
@@ -297,7 +293,16 @@ class Roles:
         if close_old:
             trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, _close_all, fds)
         if paths:
-            self.on_moved([ident for ident, _ in known], names)
+            names = dict.fromkeys(name for _, all_of_it in known for name in all_of_it)
+            # What was looked for in vain may be there again.
+            names |= dict.fromkeys(unreached.places_of(core.nodes, paths))
+            # A directory that stays what it is keeps its name: without it who works there would be nowhere.
+            kept = {name for node, all_of_it in known if _is_kept(node) for name in all_of_it}
+            self.on_moved([node.ident for node, _ in known], [name for name in names if name not in kept])
+
+
+def _is_kept(node: Node) -> bool:
+    return node.is_directory and node.is_named
 
 
 def _standing(leg: Leg) -> LabelChange:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Container
+from collections.abc import Collection, Container
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from twinfs.fsio.durable import replace_file
 from twinfs.journal.records import NameChange, Rename
 from twinfs.journal.replay import Recovered
 from twinfs.mirror.core import Core
-from twinfs.mirror.nodes import Node
+from twinfs.mirror.nodes import Node, NodeTable
 
 _NAME: Final = b"unreached.json"
 
@@ -37,19 +37,37 @@ def paths_of(core: Core) -> list[bytes]:
 
 
 def lost_with_primary(core: Core) -> tuple[list[bytes], list[Node]]:
-    """(paths, nodes): `paths_of` without what the primary only ever refused; and all that is no directory and
-    may be another object, or have other content, on the secondary than it had on the primary."""
+    """(paths, nodes): `paths_of` without what the primary only ever refused; and all that may be
+    another object, or have other content, on the secondary than it had on the primary. A directory has no
+    content: it is another one only where its own name was given to it since."""
     names = _changed_names(core)
     nodes = [node for node in core.stale.values() if _is_behind(node) and not _is_unanswered(node)]
     paths = names | dict.fromkeys(node.path() for node in nodes)
     moved = (node for node in core.nodes if _has_name_beneath(core, node, names))
-    return list(paths), [node for node in dict.fromkeys((*nodes, *moved)) if not node.is_directory]
+    given = _pending_names(core)
+    lost = dict.fromkeys((*nodes, *moved))
+    return list(paths), [node for node in lost if not node.is_directory or node.path() in given]
 
 
 def _changed_names(core: Core) -> dict[bytes, None]:
     """Each with what is below it."""
-    names = (name for change in core.pending for name in _named(change.names))
-    return dict.fromkeys(names) | dict.fromkeys(record.path for record in core.compares.values())
+    return _pending_names(core) | dict.fromkeys(record.path for record in core.compares.values())
+
+
+def _pending_names(core: Core) -> dict[bytes, None]:
+    return dict.fromkeys(name for change in core.pending for name in _named(change.names))
+
+
+def places_of(nodes: NodeTable, paths: Collection[bytes]) -> list[tuple[int, bytes]]:
+    """(number of the directory, name) of those whose directory is there and known."""
+    known: dict[bytes, Node | None] = {b"": nodes.root}
+    for above in {path.rpartition(b"/")[0] for path in paths} - {b""}:
+        with contextlib.suppress(OSError):
+            status = os.stat(above, dir_fd=nodes.root.dir_fd, follow_symlinks=False)
+            known[above] = nodes.standing_for(status.st_dev, status.st_ino)
+    split = (path.rpartition(b"/") for path in paths)
+    found = ((known.get(above), name) for above, _, name in split)
+    return [(directory.ident, name) for directory, name in found if directory is not None]
 
 
 def _is_behind(node: Node) -> bool:
