@@ -182,6 +182,51 @@ def test_an_unreadable_file_that_the_secondary_does_not_have_yet_is_an_error(bas
 
 
 @alongside
+def test_what_a_batch_cannot_read_of_the_primary_is_not_the_secondary_s_fault(base: Path) -> None:
+    scene = Scene(base, "batched", "dir", first="faultfs")
+    scene.volume.interval = "1h"
+    with scene:
+        assert scene.first_layer is not None
+        volume = scene.volume
+        for name in ("docs/file1", "docs/file2"):
+            (scene.mount / name).write_text("changed")
+            run("sync", "-f", scene.mount / name)
+            forget_pages(scene.first / name)
+        scene.first_layer.fail("read", errno="EIO", path="docs/file1")
+        assert volume.twinfs("sync", volume.name, check=False).returncode == 1
+        assert count_of(volume, "secondary_failed") == 0
+        assert "the primary cannot read docs/file1" in events_of(volume, "not_mirrored")[0].message
+        assert (scene.leg / "docs/file2").read_text() == "changed"
+        assert (scene.leg / "docs/file1").read_bytes() == b"1 " * 500
+        scene.first_layer.clear()
+        volume.sync()
+        assert (scene.leg / "docs/file1").read_text() == "changed"
+
+
+@alongside
+def test_a_primary_that_dies_in_the_middle_of_a_batch_is_replaced_at_once(base: Path) -> None:
+    scene = Scene(base, "batched", "faultfs", first="ext4", leg_timeout="20s")
+    scene.volume.interval = "1h"
+    with scene:
+        assert scene.layer is not None
+        volume, mount = scene.volume, scene.mount
+        (mount / "photos/2024/large").write_bytes(b"later" * 1_000_000)
+        run("sync", "-f", mount / "photos/2024/large")
+        rule = scene.layer.hang("write", path=".twinfs/tmp/*")
+        batch = volume.start_twinfs("sync", volume.name)
+        rule.wait_until_hit()
+        _disk(scene).shut_down()
+        rule.remove()
+        (mount / "docs/file2").write_text("after")
+        assert count_of(volume, "secondary_failed") == 0
+        assert count_of(volume, "promoted") == 1
+        assert status_of(volume).unreached == ("photos/2024/large",)
+        assert (mount / "photos/2024/large").stat().st_size == 1 << 20
+        batch.communicate(timeout=60)
+        scene.put_back_first()
+
+
+@alongside
 def test_a_primary_that_fails_when_the_secondary_is_out_is_only_an_error(base: Path) -> None:
     with Scene(base, "sync", "faultfs", first="faultfs") as scene:
         assert scene.first_layer is not None and scene.layer is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +10,18 @@ from collections.abc import Callable, Iterator
 from twinfs.fsio.syscalls import punch_hole
 
 _CHUNK_BYTES = 4 * 1024 * 1024
+
+
+class UnreadableError(OSError):
+    """It is the file that was to be read, of two, which does not give its content."""
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnreadableError(error.errno, error.strerror) from error
 
 
 def data_extents(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -34,10 +47,12 @@ def copy_range(
     """Make [start, end) of the destination read like the source's; holes become holes.
 
     The destination may hold anything there. A source that shrinks meanwhile ends the copy early:
-    its new size is the caller's to set.
+    its new size is the caller's to set. UnreadableError when it is the source that fails.
     """
     position = start
-    for data, hole in data_extents(source_fd, start, end):
+    with _reading():
+        extents = list(data_extents(source_fd, start, end))
+    for data, hole in extents:
         _make_hole(destination_fd, position, data)
         _copy_bytes(source_fd, destination_fd, data, hole, on_bytes)
         position = hole
@@ -62,9 +77,11 @@ def is_same_content(
     """Whether two files read alike up to `size`; holes of both are passed over.
 
     What is clean in the page cache of the second is dropped first, so that its disk is what is read.
+    UnreadableError when it is the first that fails.
     """
     os.posix_fadvise(second_fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    first = list(data_extents(first_fd, 0, size))
+    with _reading():
+        first = list(data_extents(first_fd, 0, size))
     second = list(data_extents(second_fd, 0, size))
     if not _reads_alike(first_fd, second_fd, first, on_bytes):
         return False
@@ -78,7 +95,8 @@ def _reads_alike(
         position = start
         while position < end:
             length = min(_CHUNK_BYTES, end - position)
-            one = os.pread(first_fd, length, position)
+            with _reading():
+                one = os.pread(first_fd, length, position)
             if one != os.pread(second_fd, length, position):
                 return False
             if not one:
@@ -95,7 +113,14 @@ def _copy_bytes(
     os.lseek(destination_fd, start, os.SEEK_SET)
     position = start
     while position < end:
-        sent = os.sendfile(destination_fd, source_fd, position, min(_CHUNK_BYTES, end - position))
+        length = min(_CHUNK_BYTES, end - position)
+        try:
+            sent = os.sendfile(destination_fd, source_fd, position, length)
+        except OSError:
+            # sendfile(2) does not say which of the two it was.
+            with _reading():
+                read_whole(source_fd, memoryview(bytearray(length)), position)
+            raise
         if sent == 0:
             return
         position += sent

@@ -18,8 +18,8 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
-from twinfs.fsio.copy import copy_range, is_same_content
-from twinfs.fsio.metadata import copy_metadata, fd_path
+from twinfs.fsio.copy import UnreadableError, copy_range, is_same_content
+from twinfs.fsio.metadata import copy_metadata, fd_path, reading_source
 from twinfs.fsio.syscalls import clone_file, open_beneath
 from twinfs.journal.ranges import Ranges
 from twinfs.journal.records import parent_of
@@ -97,7 +97,8 @@ class Copy:
         if self.path == GONE:
             raise MovedError
         try:
-            fd = open_beneath(primary_fd, self.path, os.O_PATH)
+            with reading_source():
+                fd = open_beneath(primary_fd, self.path, os.O_PATH)
         except (FileNotFoundError, NotADirectoryError):
             raise MovedError from None
         self._source_fd = fd
@@ -163,13 +164,21 @@ class Copy:
         if self._fd < 0:
             return
         size = os.fstat(self._source_fd).st_size
-        if self._old_fd >= 0 and is_same_content(self._source_fd, self._old_fd, size, on_bytes):
-            self.was_equal = True
+        try:
+            self.was_equal = self._old_fd >= 0 and is_same_content(
+                self._source_fd, self._old_fd, size, on_bytes
+            )
+        except UnreadableError as error:
+            raise SourceUnreadableError(error) from error
+        if self.was_equal:
             return
         if self._old_fd >= 0 and self.set_aside is not None:
             self.set_aside(self._old_fd)
-        for start, end in self.ranges:
-            copy_range(self._source_fd, self._fd, start, min(end, size), on_bytes)
+        try:
+            for start, end in self.ranges:
+                copy_range(self._source_fd, self._fd, start, min(end, size), on_bytes)
+        except UnreadableError as error:
+            raise SourceUnreadableError(error) from error
         os.ftruncate(self._fd, size)
 
     def finish(self, applier: Applier) -> None:

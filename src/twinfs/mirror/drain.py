@@ -15,7 +15,7 @@ from functools import partial
 
 import trio
 
-from twinfs.fsio.metadata import SourceError
+from twinfs.fsio.metadata import SourceError, reading_source
 from twinfs.fsio.syscalls import syncfs
 from twinfs.journal.records import Cleared, Touched, parent_of
 from twinfs.mirror.brake import HeldError
@@ -316,7 +316,7 @@ class Drainer:
         """Both legs, whatever is going on."""
         if not self._core.is_durable:
             await self._core.make_secondary_durable()
-            await trio.to_thread.run_sync(syncfs, self._core.primary_fd)
+            await trio.to_thread.run_sync(_sync_primary, self._core.primary_fd)
 
     async def _rest(self) -> None:
         """Nothing pending: make it true for a power cut, too."""
@@ -325,11 +325,16 @@ class Drainer:
             return
         number, begun_ns = core.log.last_number, time.time_ns()
         await core.make_secondary_durable()
-        await trio.to_thread.run_sync(syncfs, core.primary_fd)
+        await trio.to_thread.run_sync(_sync_primary, core.primary_fd)
         if core.is_settled() and core.log.last_number == number:
             core.log.reset()
             core.is_durable = True
             core.durable_ns = begun_ns
+
+
+def _sync_primary(fd: int) -> None:
+    with reading_source():  # or its failure would be the secondary's
+        syncfs(fd)
 
 
 def _is_done(node: Node, mark: StaleMark, *, is_forced: bool) -> bool:

@@ -10,7 +10,8 @@ import random
 from functools import partial
 from typing import Final
 
-from twinfs.fsio.copy import is_same_content
+from twinfs.fsio.copy import UnreadableError, is_same_content
+from twinfs.fsio.metadata import reading_source
 from twinfs.fsio.syscalls import open_beneath
 from twinfs.mirror.core import Core
 from twinfs.mirror.failures import UNEXPECTED, is_leg_failure
@@ -59,12 +60,15 @@ def _is_equal(primary_fd: int, secondary_fd: int, path: bytes) -> bool | None:
     """None where there is nothing to compare any more."""
     opened: list[int] = []
     try:
-        for root_fd in (primary_fd, secondary_fd):
-            opened.append(open_beneath(root_fd, path, os.O_RDONLY | os.O_NONBLOCK))
+        with reading_source():
+            opened.append(open_beneath(primary_fd, path, os.O_RDONLY | os.O_NONBLOCK))
+        opened.append(open_beneath(secondary_fd, path, os.O_RDONLY | os.O_NONBLOCK))
         first, second = (os.fstat(fd) for fd in opened)
         if first.st_size > _LARGEST_BYTES:
             return None
         return first.st_size == second.st_size and is_same_content(opened[0], opened[1], first.st_size)
+    except UnreadableError:
+        return None  # by the primary, and it is the secondary that is asked about
     except OSError as error:
         if is_leg_failure(error) and error.errno not in UNEXPECTED:
             raise

@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from twinfs.errors import TwinfsError
+from twinfs.fsio.metadata import SourceError
 from twinfs.mirror import recovery
 from twinfs.mirror.core import Core
 from twinfs.mirror.drain import Drainer
@@ -105,7 +106,7 @@ class Upkeep:
             self._failed(error)
 
     def _failed(self, error: OSError) -> None:
-        if is_shortage(error):
+        if is_shortage(error) or isinstance(error, SourceError):
             _log.warning("to be tried again: %s", error)
         else:
             self._core.secondary_failed(error)

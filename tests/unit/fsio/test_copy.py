@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from twinfs.fsio import copy
-from twinfs.fsio.copy import copy_range, data_extents
+from twinfs.fsio.copy import UnreadableError, copy_range, data_extents
 
 BLOCK = 4096
 
@@ -103,3 +103,18 @@ def test_extents_end_where_the_range_ends(tmp_path: Path) -> None:
         assert list(data_extents(fd, 0, 2 * BLOCK)) == [(BLOCK, 2 * BLOCK)]
         assert list(data_extents(fd, 3 * BLOCK, 4 * BLOCK)) == []
         assert list(data_extents(fd, 10 * BLOCK, 20 * BLOCK)) == []
+
+
+def test_it_is_told_whether_what_is_read_fails_or_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a" * 10_000)
+    (tmp_path / "b").write_bytes(b"b" * 10_000)
+    flags = ((os.O_WRONLY, os.O_RDWR, UnreadableError), (os.O_RDONLY, os.O_RDONLY, OSError))
+    for source_flags, target_flags, wanted in flags:
+        source, target = os.open(tmp_path / "a", source_flags), os.open(tmp_path / "b", target_flags)
+        try:
+            with pytest.raises(OSError, match="Bad file descriptor") as raised:
+                copy_range(source, target, 0, 10_000)
+            assert type(raised.value) is wanted
+        finally:
+            os.close(source)
+            os.close(target)
