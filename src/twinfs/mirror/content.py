@@ -155,7 +155,7 @@ class Content:
                 written = await self._write_primary(file, offset, data)
             else:
                 written = await self._write_both(node, file, mark, offset, data)
-            mark.is_unanswered = False
+            mark.answered()
             return written
         finally:
             self._core.write_ended(mark)
@@ -176,7 +176,7 @@ class Content:
             try:
                 written = await self._write_primary(file, offset, data)
             except BaseException:
-                mark.is_ahead, mark.is_torn = not mark.is_behind, True
+                mark.is_ahead, mark.is_torn = mark.is_ahead or not mark.is_behind, True
                 mark.is_behind = True
                 with trio.CancelScope(shield=True):
                     await self._core.second_result(start, mark, second)
@@ -235,7 +235,7 @@ class Content:
         mark.is_unanswered = is_first
         try:
             self._truncate_primary(path, file, size)
-            mark.is_unanswered = False
+            mark.answered()
             where = self._core.mirrored_path(node)
             if not mark.is_behind and where is not None:
                 applier = self._core.applier

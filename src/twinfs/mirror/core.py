@@ -236,6 +236,7 @@ class Core(Attaching):
         finally:
             mark.waiting -= 1
         path = self.mirrored_path(node)
+        mark.answered()
         if node.stale is not mark or mark.is_behind or path is None:
             return
         mark.in_flight += 1

@@ -61,5 +61,11 @@ class StaleMark:
         self.is_unanswered = False
         self.end_bytes = max(self.end_bytes, end_bytes)
 
+    def answered(self) -> None:
+        """The primary has done a change that it covers."""
+        self.is_unanswered = False
+        # The secondary did not get this one, so it is not only ahead any more.
+        self.is_ahead = self.is_ahead and not self.is_behind
+
     def covers(self, start: int, end: int) -> bool:
         return start == end or self.ranges.covers(start, end)

@@ -16,6 +16,7 @@ import trio.testing
 from twinfs.errors import TwinfsError
 from twinfs.fuse.virtual.objects import FIRST_VIRTUAL
 from twinfs.mirror import label, unreached
+from twinfs.mirror.attributes import Wanted
 from twinfs.mirror.content import Content
 from twinfs.mirror.volume import Volume
 from twinfs.model import LegState, Mode, Role, VolumeState
@@ -134,6 +135,62 @@ async def test_a_refused_write_does_not_hide_what_a_batch_did_not_get_done(
                 await user.write("f", 0, b"refused")
         assert unreached.lost_with_primary(core) == ([], []), "nothing but a write that was refused"
         core.restore(node, taken)
+        assert unreached.lost_with_primary(core) == ([b"f"], [node])
+
+
+async def test_writes_that_were_all_refused_have_lost_nothing_in_sync_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(new_ground(tmp_path, Mode.SYNC)) as user:
+        content = user.volume.content
+        await user.put("f", b"1" * 3_000_000)
+        await user.volume.sync()
+        node = user.lookup("f")
+        await content.open(node, os.O_RDWR)
+        dies = trio.Event()
+
+        async def wait_and_fail(*_: Any) -> int:
+            await dies.wait()
+            raise DEAD
+
+        async def refused(offset: int) -> None:
+            with pytest.raises(OSError, match="it does not answer"):
+                await content.write(node, offset, b"refused")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Content, "_write_primary", wait_and_fail)
+            async with trio.open_nursery() as nursery:
+                for offset in (0, 1_000_000, 2_000_000):
+                    nursery.start_soon(refused, offset)
+                await trio.testing.wait_all_tasks_blocked()
+                dies.set()
+        assert unreached.lost_with_primary(user.volume.core) == ([], [])
+        content.release(node)
+
+
+@pytest.mark.parametrize("how", ("write", "cut", "mode"))
+async def test_what_is_answered_after_a_refusal_is_only_on_the_primary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async with running(new_ground(tmp_path, Mode.SYNC)) as user:
+        core = user.volume.core
+        node = await user.put("f", b"1" * 1000)
+        await user.volume.sync()
+
+        async def refuse(*_: Any) -> int:
+            raise OSError(errno.ENOSPC, "full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Content, "_write_primary", refuse)
+            with pytest.raises(OSError, match="full"):
+                await user.write("f", 0, b"refused")
+        assert unreached.lost_with_primary(core) == ([], [])
+        if how == "write":
+            await user.write("f", 0, b"answered")
+        elif how == "cut":
+            await user.truncate("f", 7)
+        else:
+            await user.change("f", Wanted(mode=0o600))
         assert unreached.lost_with_primary(core) == ([b"f"], [node])
 
 
