@@ -42,7 +42,7 @@ def lost_with_primary(core: Core) -> tuple[list[bytes], list[Node]]:
     names = _changed_names(core)
     nodes = [node for node in core.stale.values() if _is_behind(node) and not _is_unanswered(node)]
     paths = names | dict.fromkeys(node.path() for node in nodes)
-    moved = (node for node in core.nodes if _has_name_beneath(core, node, names))
+    moved = (node for node in core.nodes if names and _has_name_beneath(core, node, names))
     return list(paths), [node for node in dict.fromkeys((*nodes, *moved)) if not node.is_directory]
 
 
