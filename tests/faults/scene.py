@@ -103,7 +103,7 @@ class Scene:
         assert disk is not None
         disk.take_out()
         wait_for(lambda: _is_mounted_again(disk), "the failed disk is not let go of")
-        wait_for_state(self.volume, VolumeState.CLEAN, 40)
+        wait_for_state(self.volume, VolumeState.CLEAN, 90)
 
 
 def _is_mounted_again(disk: Disk) -> bool:

@@ -89,7 +89,7 @@ def _come_back_as_secondary(scene: Scene) -> None:
             scene.first_layer.clear()
         else:
             scene.first_layer.start()
-        wait_for_state(volume, VolumeState.CLEAN, 40)
+        wait_for_state(volume, VolumeState.CLEAN, 90)
     else:
         scene.put_back_first()
     use(scene.mount, 3)
@@ -243,7 +243,7 @@ def test_a_primary_that_fails_when_the_secondary_is_out_is_only_an_error(base: P
         wait_for(lambda: count_of(scene.volume, "primary_back"), "the primary works, and nobody says so")
         use(scene.mount, 2)
         scene.layer.clear()
-        wait_for_state(scene.volume, VolumeState.CLEAN, 40)
+        wait_for_state(scene.volume, VolumeState.CLEAN, 90)
         tree.assert_same(scene.first, scene.leg)
 
 
@@ -272,7 +272,7 @@ def test_when_both_disks_die_the_volume_says_that_it_has_failed(base: Path, mode
             each.take_out()
             each.put_in()
         volume.mount_it()
-        wait_for_state(volume, VolumeState.CLEAN, 40)
+        wait_for_state(volume, VolumeState.CLEAN, 90)
         assert (scene.mount / "docs/durable").read_text() == "before"
         tree.assert_same(scene.leg, scene.first)
 
@@ -297,7 +297,7 @@ def test_without_its_primary_a_volume_starts_only_when_told_to(base: Path, momen
         assert (scene.leg / ".twinfs/label.json").read_text() != label
         use(scene.mount, 2)
         _disk(scene).put_in()
-        wait_for_state(volume, VolumeState.CLEAN, 40)
+        wait_for_state(volume, VolumeState.CLEAN, 90)
         tree.assert_same(scene.leg, scene.first)
 
 

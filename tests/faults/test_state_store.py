@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,9 @@ from faults.scene import Scene
 from faults.watching import count_of, events_of, status_of, wait_for, wait_for_state
 from support import tree
 from support.disks import Disk
-from support.machine import needs_root, outcome
+from support.machine import needs_root, outcome, run
 from twinfs.model import VolumeState
+from twinfs.scrub.store import Store
 
 pytestmark = [needs_root, pytest.mark.deadline(120)]
 
@@ -99,6 +101,49 @@ def rename_until_refused(root: Path) -> str:
         if answer != "ok":
             return answer
     return "never refused"
+
+
+def test_no_page_of_a_full_state_disk_kills_who_touches_it(workspace: Path) -> None:
+    """A small ext4 has blocks of 1 KiB, and SQLite's shared memory pages of 4."""
+    disk = Disk(workspace / "state", "ext4", more_words=("-m", "0")).put_in()
+    try:
+        path = disk.path / "volume/scrub.db"
+        path.parent.mkdir()
+        Store(path).close()
+        for kib in range(0, 48, 3):
+            spare = disk.path / "spare"
+            ballast = disk.path / "ballast"
+            fill(spare, kib)
+            fill(ballast)
+            spare.unlink()
+            done = run(sys.executable, "-c", _WRITE_A_LITTLE, path, check=False)
+            assert done.returncode == 0, (kib, done)
+            ballast.unlink()
+        assert list(path.parent.glob("*.damaged")) == [], "no room is no damage"
+    finally:
+        disk.take_out()
+
+
+def fill(path: Path, kib: int = 1 << 20) -> None:
+    """So much, or until there is no room."""
+    with open(path, "wb", buffering=0) as file:
+        for step in (64 << 10, 1 << 10):
+            while file.tell() + step <= kib << 10 and outcome(file.write, bytes(step))[0] == "ok":
+                pass
+            os.fsync(file.fileno())
+
+
+_WRITE_A_LITTLE = """
+import contextlib, sqlite3, sys
+from pathlib import Path
+from twinfs.errors import StateError
+from twinfs.scrub.store import Store
+with contextlib.suppress(StateError, sqlite3.Error):
+    store = Store(Path(sys.argv[1]))
+    for number in range(20):
+        with store.transaction() as db:
+            db.execute("INSERT INTO suspect (path) VALUES (?)", (b"%d" % number * 400,))
+"""
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {

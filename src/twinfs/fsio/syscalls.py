@@ -39,6 +39,14 @@ def _check(result: int, name: bytes) -> int:
     return result
 
 
+def file_system_magic(fd: int) -> int:
+    """What statfs(2) calls `f_type`: 0xEF53 for ext2, ext3 and ext4, and so on."""
+    answer = ctypes.create_string_buffer(512)
+    _check(_libc.fstatfs(fd, answer), b"")
+    magic: int = struct.unpack_from("=l", answer)[0]
+    return magic
+
+
 def renameat2(old: bytes, new: bytes, old_dir_fd: int, new_dir_fd: int, flags: int) -> None:
     """Rename with flags, renameat2(2)."""
     if not flags:

@@ -7,12 +7,14 @@ afterwards, so that a scrub does not push out what people work with.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
 import struct
 from typing import Final
 
+from twinfs.fsio.syscalls import file_system_magic
 from twinfs.model import ReadMethod
 
 BLOCK_BYTES: Final = 4096
@@ -48,10 +50,8 @@ def method_of(fd: int) -> ReadMethod:
             memory, offset = struct.unpack_from("=II", answer, _DIO_ALIGN_AT)
             is_usable = 0 < memory <= BLOCK_BYTES and 0 < offset <= BLOCK_BYTES
             return ReadMethod.DIRECT if is_usable else ReadMethod.DROPPED
-    space = ctypes.create_string_buffer(512)
-    if _libc.fstatfs(fd, space) == 0:
-        (kind,) = struct.unpack_from("=l", space)
-        if kind in _DIRECT_FILESYSTEMS:
+    with contextlib.suppress(OSError):
+        if file_system_magic(fd) in _DIRECT_FILESYSTEMS:
             return ReadMethod.DIRECT
     return ReadMethod.DROPPED
 

@@ -101,11 +101,12 @@ class IntentLog:
             if start_fd >= 0:
                 os.close(start_fd)
             raise
-        if is_durable:
-            _fsync_directory(self._path.parent)
+        # First this: what is recorded from now on belongs into the file that has the name.
         self._close()
         self._fd, self._start_fd, self._size_bytes = fd, start_fd, size_bytes
         self._told_time = 0.0
+        if is_durable:
+            _fsync_directory(self._path.parent)
 
     def _close(self) -> None:
         for fd in (self._fd, self._start_fd):

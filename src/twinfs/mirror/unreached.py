@@ -43,7 +43,7 @@ def lost_with_primary(core: Core) -> tuple[list[bytes], list[Node]]:
     names = _changed_names(core)
     nodes = [node for node in core.stale.values() if _is_behind(node) and not _is_unanswered(node)]
     paths = names | dict.fromkeys(node.path() for node in nodes)
-    moved = (node for node in core.nodes if _has_name_beneath(core, node, names))
+    moved = (node for node in core.nodes if names and _has_name_beneath(core, node, names))
     given = _pending_names(core)
     lost = dict.fromkeys((*nodes, *moved))
     return list(paths), [node for node in lost if not node.is_directory or node.path() in given]

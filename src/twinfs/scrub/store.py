@@ -9,12 +9,15 @@ Objects are rows of (parent, name), not paths: renaming a directory changes one 
 from __future__ import annotations
 
 import contextlib
+import mmap
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from twinfs.errors import StateError
+from twinfs.fsio.syscalls import file_system_magic
 
 FILE_NAME: Final = "scrub.db"
 ROOT: Final = 1
@@ -22,6 +25,8 @@ ROOT: Final = 1
 
 _PATIENCE_SECONDS: Final = 20.0
 _VERSION: Final = 1
+_DAMAGE: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+_WRITING_IN_PLACE: Final = frozenset((0xEF53, 0x58465342, 0x01021994))  # ext2/3/4, xfs, tmpfs, statfs(2)
 
 _SCHEMA: Final = """
 CREATE TABLE object (
@@ -73,13 +78,13 @@ class Store:
         self.path = path
         try:
             self.db = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        except sqlite3.Error as error:
+            if not _is_damage(error):
                 raise StateError(f"{path}: {error}") from error
-            # Damaged: begin anew, and keep the old one for whoever wants to know why.
+            # Begin anew, and keep the old one for whoever wants to know why.
             with contextlib.suppress(FileNotFoundError):
                 path.replace(path.with_suffix(".damaged"))
-            for left in ("-wal", "-shm"):
+            for left in ("-wal", "-shm", "-journal"):
                 path.with_name(path.name + left).unlink(missing_ok=True)
             try:
                 self.db = self._open()
@@ -90,7 +95,7 @@ class Store:
         # Used by one thread at a time, not always the same.
         db = sqlite3.connect(self.path, _PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA journal_mode = {'WAL' if _may_be_mapped(self.path.parent) else 'TRUNCATE'}")
             db.execute("PRAGMA synchronous = NORMAL")
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version != _VERSION:
@@ -128,6 +133,24 @@ class Store:
 
     def close(self) -> None:
         self.db.close()
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """And not a disk that is full, or fails, or a store that somebody else has locked."""
+    is_of_schema = isinstance(error, sqlite3.OperationalError) and "no such" in str(error)
+    return is_of_schema or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def _may_be_mapped(directory: Path) -> bool:
+    """Whether a full disk refuses at write(2), and not when a page is touched: that kills who touches it
+    (SIGBUS), and SQLite's write-ahead log has an index that is mapped. SQLite writes one byte in each of its
+    pages before; where blocks are smaller, or never written twice in one place, that takes no room for them.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return os.fstatvfs(fd).f_bsize >= mmap.PAGESIZE and file_system_magic(fd) in _WRITING_IN_PLACE
+    finally:
+        os.close(fd)
 
 
 def _without_comments(text: str) -> str:

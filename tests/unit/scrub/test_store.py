@@ -5,6 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from twinfs.errors import StateError
 from twinfs.model import BadLeg, Mismatch, MismatchKind, ReadMethod
 from twinfs.scrub.runs import ENDED, READING, Runs, interrupted_plan, last_scrub
 from twinfs.scrub.store import FILE_NAME, Store
@@ -20,6 +23,25 @@ def test_a_damaged_store_is_set_aside(tmp_path):
     assert Runs(store).begin("full", READ) == (1, False)
     store.close()
     assert path.with_suffix(".damaged").read_bytes().startswith(b"no database")
+
+
+def test_a_store_that_cannot_be_opened_is_not_damaged(tmp_path):
+    path = tmp_path / FILE_NAME
+    path.mkdir()
+    with pytest.raises(StateError, match="unable to open"):
+        Store(path)
+    assert path.is_dir()
+
+
+def test_a_store_that_lacks_a_table_is_set_aside(tmp_path):
+    path = tmp_path / FILE_NAME
+    store = Store(path)
+    store.db.execute("DROP TABLE run")
+    store.close()
+    store = Store(path)
+    assert Runs(store).begin("full", READ) == (1, False)
+    store.close()
+    assert path.with_suffix(".damaged").exists()
 
 
 def test_a_store_of_another_version_is_begun_anew(tmp_path):
