@@ -92,12 +92,27 @@ def test_a_detached_disk_that_is_still_there_is_left_alone(base: Path) -> None:
         volume.mount_it()
         use(scene.mount, 2)
         assert tree.snapshot(scene.leg) == before
-        assert "detached already" in do(volume, "detach", volume.name, code=2)
+        assert "twinfs attach" in do(volume, "detach", volume.name, code=2)
+        assert "twinfs attach" in do(volume, "sync", volume.name, code=1)
         volume.umount()
         assert volume.status()["state"] == "degraded"
         do(volume, "attach", volume.name)
         tree.assert_same(scene.first, scene.leg)
         assert "no leg is detached" in do(volume, "attach", volume.name, code=2)
+        end_equal(scene, scene.first, scene.leg)
+
+
+@alongside
+def test_the_disk_from_before_a_replacement_is_taken_back_as_the_refusal_says(base: Path) -> None:
+    with Scene(base, "sync", "dir") as scene:
+        volume, new = scene.volume, base / "new"
+        new.mkdir()
+        do(volume, "replace", volume.name, "secondary", new, "--force")
+        use(scene.mount, 1)
+        again = ("replace", volume.name, "secondary", scene.leg, "--adopt", "--force")
+        assert f"move {scene.leg}/.twinfs away" in do(volume, *again, code=1)
+        (scene.leg / ".twinfs").rename(base / "aside")
+        do(volume, *again)
         end_equal(scene, scene.first, scene.leg)
 
 

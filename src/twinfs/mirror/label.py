@@ -238,6 +238,15 @@ def _write_label(root_fd: int, label: Label) -> None:
         os.close(fd)
 
 
+def taken(path: str, label: Label) -> LegInUseError:
+    """Why a directory with a label is not to become a leg."""
+    return LegInUseError(
+        f"{path} is already the {label.leg} leg of volume {label.volume!r}.\n"
+        f"  If that volume is gone, or has another disk by now, move {path}/.twinfs away (a quarantine and"
+        " old versions may be in it); then it is a directory with files, for --adopt."
+    )
+
+
 def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     """Label two directories as the legs of a new volume and return its id. No user's file changes.
 
@@ -253,9 +262,7 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
         check_apart(primary, secondary)
         for role, fd in fds.items():
             if (label := read_label(fd, role, paths[role])) is not None:
-                raise LegInUseError(
-                    f"{paths[role]} is already the {label.leg} leg of volume {label.volume!r}."
-                )
+                raise taken(paths[role], label)
         if not adopt and not is_empty(fds[Role.SECONDARY]):
             raise LegInUseError(
                 f"{secondary} is not empty.\n  If it is a mirror of {primary}, say --adopt: what differs is "

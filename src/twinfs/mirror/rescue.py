@@ -98,7 +98,8 @@ def _check(volume: Volume, order: Order) -> Role:
     if order.action is Action.ATTACH and not volume.pair.secondary.is_detached:
         raise UsageError(f"volume {volume.config.name}: no leg is detached")
     if order.action is Action.DETACH and volume.pair.secondary.is_detached:
-        raise UsageError(f"{volume.pair.secondary.path} is detached already")
+        path, name = volume.pair.secondary.path, volume.config.name
+        raise UsageError(f"{path} is detached already; when it is mounted again: twinfs attach {name}")
     return role
 
 
