@@ -6,6 +6,7 @@ unmounted directory has no label, so it can never delete the other leg's files.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -261,6 +262,7 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     try:
         check_apart(primary, secondary)
         for role, fd in fds.items():
+            check_not_within(paths[role])
             if (label := read_label(fd, role, paths[role])) is not None:
                 raise taken(paths[role], label)
         if not adopt and not is_empty(fds[Role.SECONDARY]):
@@ -331,6 +333,27 @@ def check_apart(primary: str, secondary: str) -> None:
         raise UsageError(f"{primary} and {secondary} must be two directories, neither inside the other.")
     if os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second):
         raise UsageError(f"{primary} and {secondary} are the same directory.")
+
+
+def check_not_within(path: str) -> None:
+    """LegInUseError where a directory above on the same file system is a leg: writing to one would change the
+    other beneath its volume. Nothing is said of directories that may not be looked into."""
+    place = os.path.realpath(path)
+    device = os.stat(place).st_dev
+    while (above := os.path.dirname(place)) != place and os.stat(above).st_dev == device:
+        place = above
+        with contextlib.suppress(PermissionError, DamagedLabelError):
+            fd = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                label = read_label(fd, Role.PRIMARY, above)
+            finally:
+                os.close(fd)
+            if label is not None:
+                raise LegInUseError(
+                    f"{path} is inside {above}, the {label.leg} leg of volume {label.volume!r}:"
+                    " to write to one would change the other.\n"
+                    f"  Take a directory beside it; or, if that volume is gone, move {above}/.twinfs away."
+                )
 
 
 def _make_folders(fd: int) -> None:

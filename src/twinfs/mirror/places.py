@@ -11,6 +11,7 @@ from twinfs.mirror.folders import TEMPORARY, VERSIONS
 from twinfs.mirror.label import (
     LABEL_DIRECTORY,
     LABEL_NAME,
+    check_not_within,
     exists,
     is_empty,
     open_directory,
@@ -27,6 +28,7 @@ def check_free(path: str, volume_id: str, *, adopt: bool = False) -> None:
     fd = open_directory(Role.SECONDARY, path)
     try:
         _check_folders(fd, path)
+        check_not_within(path)
         try:
             found = read_label(fd, Role.SECONDARY, path)
         except DamagedLabelError:
