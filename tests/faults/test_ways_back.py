@@ -16,6 +16,7 @@ from faults.daily_use import use
 from faults.scene import Scene
 from faults.watching import count_of, status_of, wait_for, wait_for_state
 from support import tree
+from support.faultfs import EVERYTHING
 from support.machine import needs_root
 from support.volume import Volume, wait_until
 from twinfs.model import LegState, Role, VolumeState
@@ -99,6 +100,22 @@ def test_a_detached_disk_that_is_still_there_is_left_alone(base: Path) -> None:
         do(volume, "attach", volume.name)
         tree.assert_same(scene.first, scene.leg)
         assert "no leg is detached" in do(volume, "attach", volume.name, code=2)
+        end_equal(scene, scene.first, scene.leg)
+
+
+@alongside
+def test_a_disk_that_fails_is_not_attached_and_stays_detached(base: Path) -> None:
+    with Scene(base, "sync", "faultfs") as scene:
+        volume, layer = scene.volume, scene.layer
+        assert layer is not None
+        do(volume, "detach", volume.name)
+        use(scene.mount, 1)
+        layer.fail(*EVERYTHING, errno="EIO")
+        said = do(volume, "attach", volume.name, code=1)
+        assert "faulty; look after its disk" in said
+        assert "twinfs attach" in str(status_of(volume).action)
+        layer.clear()
+        do(volume, "attach", volume.name)
         end_equal(scene, scene.first, scene.leg)
 
 
