@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -134,6 +138,48 @@ def test_what_it_missed_is_never_read_from_it(base: Path, policy: str, mode: str
             assert read_cold(scene) == content
             held.seek(0)
             assert held.read() == content
+
+
+@contextmanager
+def never_at_rest(scene: Scene) -> Iterator[None]:
+    """Somebody writes all the while, elsewhere: the legs have no quiet moment to be made durable in."""
+    is_over = threading.Event()
+
+    def write() -> None:
+        with open(scene.mount / "docs/diary", "ab", buffering=0) as diary:
+            while not is_over.wait(0.1):
+                diary.write(b"dear diary\n")
+                os.fsync(diary.fileno())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        writer.join()
+
+
+@POLICIES
+@alongside
+def test_what_the_secondary_may_yet_lose_is_not_read_from_it(base: Path, policy: str) -> None:
+    """A write that its page cache took can fail on its way to the disk, when nobody asks for the result; the
+    page may go then, and reading gives what was there before. The layer's lie is such a write."""
+    with open_scene(base, policy) as scene:
+        assert scene.layer is not None
+        fill(scene)
+        lie = scene.layer.add(Rule(("write",), path=LARGE, is_lying=True))
+        content = os.urandom(SIZE)
+        with never_at_rest(scene):
+            with open(scene.mount / LARGE, "r+b") as file:
+                file.write(content)
+            until = time.monotonic() + 5
+            while time.monotonic() < until:
+                forget_theirs(scene)
+                assert read_cold(scene) == content
+        assert lie.hits
+        lie.remove()
+        (scene.mount / LARGE).unlink()
 
 
 @POLICIES

@@ -16,6 +16,7 @@ from faults.daily_use import use
 from faults.scene import Scene
 from faults.watching import count_of, status_of, wait_for, wait_for_state
 from support import tree
+from support.faultfs import EVERYTHING
 from support.machine import needs_root
 from support.volume import Volume, wait_until
 from twinfs.model import LegState, Role, VolumeState
@@ -92,12 +93,43 @@ def test_a_detached_disk_that_is_still_there_is_left_alone(base: Path) -> None:
         volume.mount_it()
         use(scene.mount, 2)
         assert tree.snapshot(scene.leg) == before
-        assert "detached already" in do(volume, "detach", volume.name, code=2)
+        assert "twinfs attach" in do(volume, "detach", volume.name, code=2)
+        assert "twinfs attach" in do(volume, "sync", volume.name, code=1)
         volume.umount()
         assert volume.status()["state"] == "degraded"
         do(volume, "attach", volume.name)
         tree.assert_same(scene.first, scene.leg)
         assert "no leg is detached" in do(volume, "attach", volume.name, code=2)
+        end_equal(scene, scene.first, scene.leg)
+
+
+@alongside
+def test_a_disk_that_fails_is_not_attached_and_stays_detached(base: Path) -> None:
+    with Scene(base, "sync", "faultfs") as scene:
+        volume, layer = scene.volume, scene.layer
+        assert layer is not None
+        do(volume, "detach", volume.name)
+        use(scene.mount, 1)
+        layer.fail(*EVERYTHING, errno="EIO")
+        said = do(volume, "attach", volume.name, code=1)
+        assert "faulty; look after its disk" in said
+        assert "twinfs attach" in str(status_of(volume).action)
+        layer.clear()
+        do(volume, "attach", volume.name)
+        end_equal(scene, scene.first, scene.leg)
+
+
+@alongside
+def test_the_disk_from_before_a_replacement_is_taken_back_as_the_refusal_says(base: Path) -> None:
+    with Scene(base, "sync", "dir") as scene:
+        volume, new = scene.volume, base / "new"
+        new.mkdir()
+        do(volume, "replace", volume.name, "secondary", new, "--force")
+        use(scene.mount, 1)
+        again = ("replace", volume.name, "secondary", scene.leg, "--adopt", "--force")
+        assert f"move {scene.leg}/.twinfs away" in do(volume, *again, code=1)
+        (scene.leg / ".twinfs").rename(base / "aside")
+        do(volume, *again)
         end_equal(scene, scene.first, scene.leg)
 
 

@@ -217,6 +217,35 @@ def test_what_a_batch_had_brought_is_kept_though_a_kill_came_before_the_next(kep
     assert (kept.base / "then").read_bytes() == b"old " * 50_000
 
 
+@pytest.mark.parametrize("is_at", [False, True])
+@pytest.mark.parametrize("kept", ["batched"], indirect=True)
+def test_what_the_first_batch_with_versions_takes_away_comes_back(kept: Volume, is_at: bool) -> None:
+    """What it brings happened before it kept anything."""
+    kept.umount()
+    config = kept.config_file.read_text()
+    kept.config_file.write_text(config.replace(KEEP, ""))
+    kept.mount_it()
+    (kept.mount / "folder").mkdir()
+    (kept.mount / "folder/file").write_text("dear anna")
+    kept.sync()
+    kept.umount()
+    shutil.rmtree(kept.secondary / ".twinfs/versions", ignore_errors=True)
+    kept.config_file.write_text(config)
+    kept.mount_it()
+    shutil.rmtree(kept.mount / "folder")
+    kept.sync()
+    at = [version["at"] for version in versions(kept) if version["path"] == "folder/file"]
+    kept.twinfs("restore", kept.name, "folder", *(("--at", *at) if is_at else ()))
+    assert (kept.mount / "folder/file").read_text() == "dear anna"
+
+
+def test_where_no_versions_are_kept_restore_says_what_keeps_them(new_volume: Any) -> None:
+    volume = new_volume("sync").init().mount_it()
+    (volume.mount / "file").write_text("x")
+    done = volume.twinfs("restore", volume.name, "file", check=False)
+    assert (done.returncode, "no versions are kept; keep_versions =" in done.stderr) == (1, True), done.stderr
+
+
 def test_bad_times_and_paths_are_refused_with_what_is_understood(kept: Volume) -> None:
     (kept.mount / "file").write_text("x")
     kept.sync()

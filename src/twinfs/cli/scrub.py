@@ -25,6 +25,7 @@ from twinfs.report.scrub_text import mismatch_dict, mismatch_line, run_dict, run
 _REPAIRED, _LEFT, _INTERRUPTED = 1, 4, 32
 _RATE = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)i?B?(?:/s)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_LEAST_RATE = 1 << 10
 
 
 def scrub(
@@ -113,7 +114,10 @@ def parse_rate(text: str) -> float:
     match = _RATE.fullmatch(text.strip())
     if match is None or float(match[1]) == 0:
         raise UsageError(f"--max-rate: {text!r} is not a rate such as 50M or 800K")
-    return float(match[1]) * _UNITS[match[2].upper()]
+    rate = float(match[1]) * _UNITS[match[2].upper()]
+    if rate < _LEAST_RATE:
+        raise UsageError(f"--max-rate: {text!r} is {rate:g} bytes a second: too little; say 50M or 800K")
+    return rate
 
 
 def _run(

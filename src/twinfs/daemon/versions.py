@@ -132,8 +132,7 @@ class _Job:
             # Its removal waits, for the brake or the next batch: there it is as it was, and no version yet.
             self._since_ns = time.time_ns()
         else:
-            self._since_ns = self._history.last_moment(path) if since_ns is None else since_ns
-            self._require_known()
+            self._since_ns = self._known_moment(since_ns)
         self._tree = PastTree(legs.present, self._history.newest_first(self._since_ns))
 
     def _is_left_on_secondary(self) -> bool:
@@ -146,12 +145,16 @@ class _Job:
             return False
         return there[Role.SECONDARY] and not there[Role.PRIMARY]
 
-    def _require_known(self) -> None:
-        since_ns = self._history.since_ns
-        if since_ns is None:
+    def _known_moment(self, wished_ns: int | None) -> int:
+        """Without a wish, before the path's last change: that is known, however early its segment began."""
+        known_ns = self._history.since_ns
+        if known_ns is None:
             raise VersionError(f"volume {self._volume.name}: no versions are kept{_why_none(self._volume)}")
-        if self._since_ns < since_ns:
-            raise VersionError(f"volume {self._volume.name}: versions go back to {_as_typed(since_ns)} only")
+        if wished_ns is None:
+            return self._history.last_moment(self._path)
+        if wished_ns < known_ns:
+            raise VersionError(f"volume {self._volume.name}: versions go back to {_as_typed(known_ns)} only")
+        return wished_ns
 
     def run(self, target_fd: int, target: bytes, *, is_in_place: bool) -> Restored:
         try:

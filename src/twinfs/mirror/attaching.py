@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -46,6 +46,12 @@ class Attaching(Marks):
             raise
         finally:
             self._proving = [other for other in self._proving if other is not written]
+
+    def is_proven(self, path: bytes) -> bool:
+        """Whether the secondary's disk is known to have what it was given at the path. A page whose
+        write-back failed may be dropped: until syncfs(2) tells, it reads as it was before."""
+        unproven = [known for known in (self._unproven, *self._proving) if known]
+        return not any(place in known for known in unproven for place in _upwards(path))
 
     @asynccontextmanager
     async def lane_at_rest(self) -> AsyncIterator[bool]:
@@ -195,3 +201,11 @@ class Attaching(Marks):
         """Whether no thread is waiting any more for a disk that was given up."""
         self.given_up = [old for old in self.given_up if not old.has_come_back()]
         return not self.given_up
+
+
+def _upwards(path: bytes) -> Iterator[bytes]:
+    """The path and all that it is in, up to the root."""
+    while path:
+        yield path
+        path = path.rpartition(b"/")[0]
+    yield b""

@@ -6,6 +6,7 @@ unmounted directory has no label, so it can never delete the other leg's files.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -241,6 +242,15 @@ def _write_label(root_fd: int, label: Label) -> None:
         os.close(fd)
 
 
+def taken(path: str, label: Label) -> LegInUseError:
+    """Why a directory with a label is not to become a leg."""
+    return LegInUseError(
+        f"{path} is already the {label.leg} leg of volume {label.volume!r}.\n"
+        f"  If that volume is gone, or has another disk by now, move {path}/.twinfs away (a quarantine and"
+        " old versions may be in it); then it is a directory with files, for --adopt."
+    )
+
+
 def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     """Label two directories as the legs of a new volume and return its id. No user's file changes.
 
@@ -255,10 +265,9 @@ def initialise(primary: str, secondary: str, name: str, *, adopt: bool) -> str:
     try:
         check_apart(primary, secondary)
         for role, fd in fds.items():
+            check_not_within(paths[role])
             if (label := read_label(fd, role, paths[role])) is not None:
-                raise LegInUseError(
-                    f"{paths[role]} is already the {label.leg} leg of volume {label.volume!r}."
-                )
+                raise taken(paths[role], label)
         if not adopt and not is_empty(fds[Role.SECONDARY]):
             raise LegInUseError(
                 f"{secondary} is not empty.\n  If it is a mirror of {primary}, say --adopt: what differs is "
@@ -327,6 +336,27 @@ def check_apart(primary: str, secondary: str) -> None:
         raise UsageError(f"{primary} and {secondary} must be two directories, neither inside the other.")
     if os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second):
         raise UsageError(f"{primary} and {secondary} are the same directory.")
+
+
+def check_not_within(path: str) -> None:
+    """LegInUseError where a directory above on the same file system is a leg: writing to one would change the
+    other beneath its volume. Nothing is said of directories that may not be looked into."""
+    place = os.path.realpath(path)
+    device = os.stat(place).st_dev
+    while (above := os.path.dirname(place)) != place and os.stat(above).st_dev == device:
+        place = above
+        with contextlib.suppress(PermissionError, DamagedLabelError):
+            fd = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                label = read_label(fd, Role.PRIMARY, above)
+            finally:
+                os.close(fd)
+            if label is not None:
+                raise LegInUseError(
+                    f"{path} is inside {above}, the {label.leg} leg of volume {label.volume!r}:"
+                    " to write to one would change the other.\n"
+                    f"  Take a directory beside it; or, if that volume is gone, move {above}/.twinfs away."
+                )
 
 
 def _make_folders(fd: int) -> None:

@@ -18,6 +18,7 @@ import trio
 from twinfs.fsio.copy import read_whole
 from twinfs.fsio.metadata import fd_path
 from twinfs.mirror.core import Core
+from twinfs.mirror.failures import is_shortage
 from twinfs.mirror.nodes import Node
 
 _BLOCK_BYTES: Final = 4096
@@ -53,7 +54,7 @@ class Mender:
     async def _read_secondary(self, node: Node, offset: int, size: int) -> bytes | None:
         core, attachment = self._core, self._core.attachment
         path = core.mirrored_path(node)
-        if path is None or not self._is_in_sync(node, path):
+        if path is None or not self._is_in_sync(node, path) or not await self._is_proven(node, path):
             return None
         number = core.names_number
 
@@ -69,6 +70,19 @@ class Mender:
             return None
         # Written meanwhile: what was read may be a mixture.
         return data if self._is_in_sync(node, path) else None
+
+    async def _is_proven(self, node: Node, path: bytes) -> bool:
+        """What the secondary's disk may have lost must not become the primary's."""
+        core = self._core
+        if node.stale is None and core.is_proven(path):
+            return True
+        try:
+            await core.make_secondary_durable()
+        except OSError as error:
+            if not is_shortage(error):
+                core.secondary_failed(error)
+            return False
+        return core.is_proven(path)
 
     # Behind the callers
 

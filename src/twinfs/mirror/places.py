@@ -8,7 +8,16 @@ import stat
 from twinfs.errors import DamagedLabelError, LegError, LegInUseError
 from twinfs.fsio.disks import what_is_shared
 from twinfs.mirror.folders import TEMPORARY, VERSIONS
-from twinfs.mirror.label import LABEL_DIRECTORY, LABEL_NAME, exists, is_empty, open_directory, read_label
+from twinfs.mirror.label import (
+    LABEL_DIRECTORY,
+    LABEL_NAME,
+    check_not_within,
+    exists,
+    is_empty,
+    open_directory,
+    read_label,
+    taken,
+)
 from twinfs.mirror.quarantine import QUARANTINE
 from twinfs.model import Role
 
@@ -19,6 +28,7 @@ def check_free(path: str, volume_id: str, *, adopt: bool = False) -> None:
     fd = open_directory(Role.SECONDARY, path)
     try:
         _check_folders(fd, path)
+        check_not_within(path)
         try:
             found = read_label(fd, Role.SECONDARY, path)
         except DamagedLabelError:
@@ -29,7 +39,7 @@ def check_free(path: str, volume_id: str, *, adopt: bool = False) -> None:
         if found is not None and is_ours and (found.is_of_new_disk or (adopt and not found.events)):
             return
         if found is not None and (found.events or not is_ours):
-            raise LegInUseError(f"{path} is already the {found.leg} leg of volume {found.volume!r}.")
+            raise taken(path, found)
         if not adopt and not is_empty(fd):
             raise LegInUseError(
                 f"{path} is not empty; a new disk for a leg must be.\n"

@@ -98,7 +98,7 @@ class Reads:
         if node.ident in core.copying or node.ident in core.holds:
             return None
         path = node.path()
-        if core.is_suspect(path) or core.is_excluded(path, is_directory=False):
+        if core.is_suspect(path) or core.is_excluded(path, is_directory=False) or not core.is_proven(path):
             return None
         size = os.fstat(file.fd).st_size
         return Standing(core.attachment, core.doubts, file.changes, core.nodes.era, size)

@@ -93,6 +93,9 @@ def restore(
     core.log.start(records_of(core), recovered.last_number + 1, since_ns)
     core.is_durable = recovered.is_closed
     core.durable_ns = since_ns
+    if not core.is_durable:
+        # What the last session did there may be in the page cache only.
+        core.on_secondary_now(b"")
     return notes
 
 

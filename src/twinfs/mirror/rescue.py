@@ -23,7 +23,7 @@ from twinfs.mirror.progress import OnProgress
 from twinfs.mirror.secondary import Secondary
 from twinfs.mirror.survey import survey
 from twinfs.mirror.unreached import paths_of
-from twinfs.model import Action, Order, Role, Survey, VolumeConfig
+from twinfs.model import Action, LegState, Order, Role, Survey, VolumeConfig
 from twinfs.words import count, some_of
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def _check(volume: Volume, order: Order) -> Role:
     if order.action is Action.ATTACH and not volume.pair.secondary.is_detached:
         raise UsageError(f"volume {volume.config.name}: no leg is detached")
     if order.action is Action.DETACH and volume.pair.secondary.is_detached:
-        raise UsageError(f"{volume.pair.secondary.path} is detached already")
+        path, name = volume.pair.secondary.path, volume.config.name
+        raise UsageError(f"{path} is detached already; when it is mounted again: twinfs attach {name}")
     return role
 
 
@@ -198,9 +199,10 @@ async def _attach(volume: Volume, on_progress: OnProgress) -> str:
     secondary.is_detached = False
     if not await volume.upkeep.look_for_secondary():
         secondary.is_detached = True
-        raise LegError(
-            secondary.problem or f"secondary leg: {secondary.path} is {secondary.state}; mount the disk there"
-        )
+        is_there = secondary.state is LegState.FAULTY
+        next_step = "look after its disk, and attach it again" if is_there else "mount the disk there"
+        said = f"secondary leg: {secondary.path} is {secondary.state}; {next_step}"
+        raise LegError(secondary.problem or said)
     await trio.to_thread.run_sync(volume.pair.primary.say_detached, False)
     await volume.sync(on_progress)
     return f"{secondary.path} is back and has what it had missed"

@@ -142,6 +142,11 @@ class Volume:
         finally:
             brake.disallow()
 
+    def _way_back(self) -> str:
+        if self.pair.secondary.is_detached:
+            return f"when its disk is mounted again: twinfs attach {self.pair.config.name}"
+        return "look after its disk: power, cables, whether it is mounted there"
+
     async def _sync(self, on_progress: OnProgress | None) -> None:
         core, secondary = self.core, self.pair.secondary
         if not core.is_secondary_up and not await self.upkeep.look_for_secondary():
@@ -149,7 +154,8 @@ class Volume:
                 raise LegError(secondary.problem)
             raise LegError(
                 f"secondary leg: {secondary.path} is {secondary.state}; "
-                f"{count(self.pending().changes, 'change')} pending."
+                f"{count(self.pending().changes, 'change')} pending.\n"
+                f"  {self._way_back()}"
             )
         number = core.log.last_number
         for _ in range(_SYNC_ROUNDS):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.machine import needs_root, run
 from twinfs.errors import (
     DamagedLabelError,
     LegError,
@@ -19,6 +20,7 @@ from twinfs.errors import (
     WrongDiskError,
 )
 from twinfs.mirror.label import LabelChange, Leg, initialise, read
+from twinfs.mirror.places import check_free
 from twinfs.model import Role
 
 
@@ -192,3 +194,32 @@ def test_a_missing_directory_is_a_disk_that_is_not_mounted(tmp_path: Path) -> No
     (tmp_path / "a").mkdir()
     with pytest.raises(LegNotMountedError, match="secondary leg"):
         start(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_directory_inside_a_leg_is_no_leg(legs: tuple[Path, Path, str], tmp_path: Path) -> None:
+    inside, beside, link = legs[0] / "deep/inside", tmp_path / "beside", tmp_path / "link"
+    inside.mkdir(parents=True)
+    beside.mkdir()
+    link.symlink_to(inside)
+    for primary, secondary in ((inside, beside), (beside, inside), (link, beside)):
+        with pytest.raises(LegInUseError, match=f"is inside {legs[0]}, the primary leg of volume 'pair'"):
+            initialise(str(primary), str(secondary), "other", adopt=False)
+    with pytest.raises(LegInUseError, match="is inside"):
+        check_free(str(inside), legs[2])
+    assert (os.listdir(inside), os.listdir(beside)) == ([], [])
+    (legs[0] / ".twinfs").rename(tmp_path / "aside")
+    check_free(str(inside), legs[2])
+
+
+@needs_root
+def test_another_file_system_that_is_mounted_in_a_leg_may_have_one(
+    legs: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    inside = legs[0] / "disk"
+    inside.mkdir()
+    run("mount", "-t", "tmpfs", "none", inside)
+    try:
+        (inside / "leg").mkdir()
+        check_free(str(inside / "leg"), legs[2])
+    finally:
+        run("umount", inside)

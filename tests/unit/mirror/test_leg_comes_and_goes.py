@@ -18,7 +18,7 @@ from twinfs.journal.replay import recover
 from twinfs.mirror import attaching, hang, upkeep
 from twinfs.mirror.attributes import Wanted
 from twinfs.model import Mode
-from unit.mirror.kit import Ground, new_ground, running
+from unit.mirror.kit import Ground, User, abandon, new_ground, running
 
 GONE = OSError(errno.EIO, "it fell off")
 
@@ -295,3 +295,30 @@ async def test_the_secondary_is_not_blamed_for_what_the_primary_cannot_read(
             assert (ground.secondary / "g").read_bytes() == b"goes on"
         await user.volume.sync()
         ground.assert_equal()
+
+
+async def test_what_a_killed_session_had_not_made_durable_is_compared_when_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = new_ground(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        await user.put("f", b"old news")
+    volume = ground.open()
+    user = User(volume)
+    await volume.sync()
+    await user.write("f", 0, b"precious")
+    while volume.core.stale:
+        # The last mark goes; nothing is made durable.
+        with monkeypatch.context() as patch:
+            patch.setattr(volume._drainer, "_rest", trio.lowlevel.checkpoint)
+            await volume._drainer.settle()
+    abandon(volume)
+    volume = ground.open()
+    core = volume.core
+    assert not core.stale and not core.compares and not core.is_proven(b"f")
+    core.secondary_failed(GONE)
+    spoil(ground.secondary / "f")
+    await volume.sync()
+    await volume.close()
+    ground.assert_equal()
+    assert (ground.secondary / "f").read_bytes() == b"precious"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
+from twinfs.mirror import attaching
 from twinfs.mirror.meter import PRIMARY, SECONDARY
 from twinfs.mirror.nodes import Node
 from twinfs.model import Mode
@@ -61,8 +64,12 @@ def _asleep(user: User, node: Node, ground: Ground) -> None:
     user.volume.core.sleeps, user.volume.core.mode = True, Mode.BATCHED
 
 
+def _unproven(user: User, node: Node, ground: Ground) -> None:
+    user.volume.core.on_secondary_now(b"f")
+
+
 @pytest.mark.parametrize("is_open_there", (True, False))
-@pytest.mark.parametrize("trouble", (_marked, _copied, _held, _suspect, _detached, _asleep))
+@pytest.mark.parametrize("trouble", (_marked, _copied, _held, _suspect, _detached, _asleep, _unproven))
 async def test_what_is_not_known_to_be_in_sync_is_read_from_the_primary(
     tmp_path: Path, trouble: Trouble, is_open_there: bool
 ) -> None:
@@ -189,5 +196,44 @@ async def test_after_a_change_of_roles_the_other_leg_is_the_secondary(tmp_path: 
         make_them_differ(ground)
         assert await answer(user, node) == OURS
         prefer(user, PRIMARY)
+        assert await answer(user, node) == THEIRS
+        user.volume.content.release(node)
+
+
+async def test_what_the_disk_may_have_lost_is_read_there_again_when_it_is_durable(tmp_path: Path) -> None:
+    ground = ground_in(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        core = user.volume.core
+        node = await put(user)
+        make_them_differ(ground)
+        prefer(user, SECONDARY)
+        for place in (b"f", b""):
+            core.on_secondary_now(place)
+            assert await answer(user, node) == OURS
+            await core.make_secondary_durable()
+            assert await answer(user, node) == THEIRS
+        core.on_secondary_now(b"g", b"f/g", b"fg")
+        assert await answer(user, node) == THEIRS
+        user.volume.content.release(node)
+
+
+async def test_what_becomes_durable_just_now_is_the_primarys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = ground_in(tmp_path, Mode.SYNC)
+    async with running(ground) as user:
+        core = user.volume.core
+        node = await put(user)
+        make_them_differ(ground)
+        prefer(user, SECONDARY)
+        core.on_secondary_now(b"f")
+        is_over = threading.Event()
+        monkeypatch.setattr(attaching, "syncfs", lambda fd: is_over.wait())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(core.make_secondary_durable)
+            await trio.testing.wait_all_tasks_blocked()
+            meanwhile = await answer(user, node)
+            is_over.set()
+        assert meanwhile == OURS
         assert await answer(user, node) == THEIRS
         user.volume.content.release(node)

@@ -37,8 +37,6 @@ class History:
     def __init__(self, root_fds: Sequence[int]) -> None:
         """Reads all logs. OSError."""
         found = sorted(each for number, fd in enumerate(root_fds) for each in _in_order(number, fd))
-        self.since_ns = found[0][0] if found else None
-        """Since when changes are known; None where none are."""
         self.changes: list[Past] = []
         for _, number, _, segment in found:
             self.changes += [
@@ -46,6 +44,11 @@ class History:
                 for record in segments.read(root_fds[number], segment).records
                 if not isinstance(record, Filling | Filled)
             ]
+        self.since_ns = found[0][0] if found else None
+        """Since when changes are known; None where none are."""
+        if found and self.changes and segments.number_of(found[0][3]) == segments.FIRST:
+            # A batch brings what happened before it began, and no older segment that knew more is gone.
+            self.since_ns = min(found[0][0], self.changes[0].time_ns // 1000 * 1000)
 
     def newest_first(self, since_ns: int = 0) -> Iterator[Past]:
         """What was changed at that moment or later."""

@@ -19,6 +19,8 @@ from twinfs.mirror.versions import records
 from twinfs.mirror.versions.records import NOTHING, Record, kept_of
 
 LOG_NAME: Final = b"log"
+FIRST: Final = 1
+"""The number of a leg's first segment, or of the first after all were dropped."""
 _NAME: Final = re.compile(rb"(\d{8})-(\d{8}T\d{6}\.\d{6})")
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

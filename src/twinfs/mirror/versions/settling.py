@@ -24,7 +24,7 @@ class Left:
 
     last: Record | None = None
     filling: set[int] = field(default_factory=set)
-    next_segment: int = 1
+    next_segment: int = segments.FIRST
 
 
 def settle(root_fd: int) -> Left:
