@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.images import MIB, OpenImage, blank, tool, write_at
+from support.images import MIB, OpenImage, blank, encrypt_with_qemu, tool, write_at
 from twinfs.errors import ImageError
 from twinfs.images.containers import open_disk
 from twinfs.images.protocol import ByteSource
@@ -181,7 +181,7 @@ def test_an_encrypted_qcow2_is_refused_with_the_reason(tmp_path):
         "-o",
         "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
     )
-    tool("qemu-img", "create", *words, path, "4M")
+    encrypt_with_qemu("create", *words, path, "4M")
     with pytest.raises(ImageError, match="ncrypt"):
         open_disk(str(path))
 

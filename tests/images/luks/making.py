@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from images.fuzzing import PASSPHRASE
-from support.images import blank, tool
+from support.images import blank, encrypt_with_qemu, tool
 
 _HEADER_BYTES = 2 << 20
 _QUICK = ("--pbkdf-force-iterations", "1000")
@@ -28,16 +28,10 @@ class Maker:
     def by_qemu(self, name: str, *options: str) -> Path:
         path = self._directory / name
         chosen = ",".join(("key-secret=secret", "iter-time=10", *options))
-        words = (*self._words, "-f", "raw", "-O", "luks", "-o", chosen, self.plain, path)
-        for _ in range(20):
-            try:
-                tool("qemu-img", "convert", *words)
-                return path
-            except AssertionError as error:
-                # It measures how fast it derives keys; in so short a time the kernel may count none.
-                if "Unable to get accurate CPU usage" not in str(error):
-                    raise
-        raise AssertionError("qemu-img never got to measure itself")
+        encrypt_with_qemu(
+            *("convert", *self._words, "-f", "raw", "-O", "luks"), *("-o", chosen, self.plain, path)
+        )
+        return path
 
     def version_1(self, name: str, *options: str) -> Path:
         """Formatted by cryptsetup, filled by qemu-img."""
