@@ -90,9 +90,6 @@ def heading(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-# --- the steps ------------------------------------------------------------------------------------
-
-
 def set_up_volume(stage: Stage) -> None:
     heading("Two folders stand in for two disks; label them as the legs of a volume")
     for folder in (stage.primary, stage.secondary, stage.mountpoint):
