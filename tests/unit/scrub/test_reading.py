@@ -12,6 +12,7 @@ from blake3 import blake3
 from twinfs.errors import UsageError
 from twinfs.fsio.uncached import aligned_buffer, close_uncached, method_of, open_uncached, read_whole
 from twinfs.model import ReadMethod
+from twinfs.scrub import legreader
 from twinfs.scrub.hashing import hash_file
 from twinfs.scrub.pace import Pace
 from twinfs.scrub.plan import Plan
@@ -106,12 +107,12 @@ def test_a_file_of_another_size_than_expected_is_moving(legs):
         assert result.size == 5
 
 
-def test_a_file_that_was_changed_this_very_moment_is_moving(legs):
+def test_a_file_that_was_changed_this_very_moment_is_moving(legs, monkeypatch):
     item = legs.put("file", b"12345")
     legs.read([])
-    # A minute ahead, because the reader may be a while in coming on a busy machine.
-    soon = time.time_ns() + 60 * 10**9
-    os.utime(legs.paths[0] / "file", ns=(soon, soon))
+    # On a busy machine the reader may be a while in coming.
+    monkeypatch.setattr(legreader, "_GRANULARITY_NS", 60 * 10**9)
+    os.utime(legs.paths[0] / "file")
     reader = PairReader(
         (legs.fds[0], legs.fds[1]), (ReadMethod.DIRECT, ReadMethod.DROPPED), lambda size: None
     )
