@@ -78,6 +78,8 @@ class Store:
         self.path = path
         try:
             self.db = self._open()
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}") from error
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise StateError(f"{path}: {error}") from error
@@ -146,7 +148,7 @@ def _may_be_mapped(directory: Path) -> bool:
     (SIGBUS), and SQLite's write-ahead log has an index that is mapped. SQLite writes one byte in each of its
     pages before; where blocks are smaller, or never written twice in one place, that takes no room for them.
     """
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return os.fstatvfs(fd).f_bsize >= mmap.PAGESIZE and file_system_magic(fd) in _WRITING_IN_PLACE
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 
@@ -31,6 +33,15 @@ def test_a_store_that_cannot_be_opened_is_not_damaged(tmp_path):
     with pytest.raises(StateError, match="unable to open"):
         Store(path)
     assert path.is_dir()
+
+
+def test_a_disk_that_does_not_answer_is_an_error_of_the_store(tmp_path, monkeypatch):
+    def refuse(fd):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("twinfs.scrub.store.file_system_magic", refuse)
+    with pytest.raises(StateError, match=r"scrub\.db: Input/output error"):
+        Store(tmp_path / FILE_NAME)
 
 
 def test_a_store_that_lacks_a_table_is_set_aside(tmp_path):
